@@ -1,5 +1,36 @@
-"""Pictures from arrays: overlay, contours, clip strip, video, report.
+"""Pictures from arrays: overlay, contours, clip strip, contact sheet, video, curves, report.
 
 Imports nothing of ours but errors; its foreign doors are PIL, matplotlib, jinja2, av and cv2.
-Law: never changes a number.
+Law: never changes a number. A heatmap is rescaled for display alone, and the legend says so.
 """
+
+from caf_video.rendering.boxes import draw_box
+from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
+from caf_video.rendering.curves import training_curves
+from caf_video.rendering.files import RenderingError, write_image
+from caf_video.rendering.legend import heat_legend
+from caf_video.rendering.overlay import overlay
+from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
+from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
+from caf_video.rendering.video import VideoWriter, write_video
+
+__all__ = [
+    "ClipCaption",
+    "GalleryItem",
+    "NeighbourRow",
+    "RenderingError",
+    "Report",
+    "SheetRow",
+    "VideoWriter",
+    "clip_strip",
+    "contact_sheet",
+    "draw_box",
+    "frame_title",
+    "heat_legend",
+    "overlay",
+    "render_report",
+    "training_curves",
+    "write_image",
+    "write_report",
+    "write_video",
+]

@@ -1,0 +1,64 @@
+"""Files appear whole or not at all: written under a temporary name, then renamed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from caf_video.errors import CafVideoError, InputError
+
+# What PIL is told for each suffix. JPEG keeps full colour resolution: small red text survives.
+_IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 90, "subsampling": 0},
+    ".webp": {"format": "WEBP", "quality": 90},
+}
+
+
+class RenderingError(CafVideoError):
+    """A picture, video or report that cannot be written. Names the file and the reason."""
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for an error, without the path, which the message names already."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder, so that the rename stays inside one file system."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then rename it to `path`; its folder is made if missing.
+
+    Raises:
+        RenderingError: If the file cannot be written; what stood at `path` before is untouched.
+    """
+    temporary = temporary_beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RenderingError(f"cannot write {path}: {reason(error)}") from error
+
+
+def write_image(path: Path | str, image: Image.Image) -> None:
+    """Write a picture, whole or not at all; the suffix names the format (png, jpg, jpeg, webp).
+
+    Raises:
+        InputError: If the suffix is none of these.
+        RenderingError: If the file cannot be written.
+    """
+    path = Path(path)
+    options = _IMAGE_OPTIONS.get(path.suffix.lower())
+    if options is None:
+        raise InputError(f"{path}: pictures are written as {', '.join(_IMAGE_OPTIONS)}")
+    write_whole(path, lambda temporary: image.save(temporary, **options))

@@ -1,0 +1,41 @@
+"""What the colours mean: drawing rescales a heatmap, and here the picture says so."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from caf_video.rendering.overlay import LEVELS, overlay
+from caf_video.rendering.style import MUTED, PAPER, font, write
+
+LEGEND_HEIGHT = 28  # pixels; even, so that a video frame stays even under it
+
+
+def legend_text(contours: tuple[float, ...] = LEVELS) -> str:
+    """The sentence: 'heat, 0 to each frame's own maximum; lines at 30, 50, 70 % of it'."""
+    text = "heat, 0 to each frame's own maximum"
+    if contours:
+        text += f"; lines at {', '.join(f'{100 * level:g}' for level in contours)} % of it"
+    return text
+
+
+def colour_bar(width: int, height: int, *, contours: tuple[float, ...] = LEVELS) -> Image.Image:
+    """The colours from no heat to the maximum as `overlay` itself draws them over a grey scene."""
+    grey = np.full((height, width, 3), 176, np.uint8)
+    ramp = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+    bar = overlay(grey, ramp, contours=(), name="colour bar")
+    for level in contours:  # as plain marks: at this size the lines of a picture would touch
+        bar[:, round(level * (width - 1))] = 255
+    return Image.fromarray(bar)
+
+
+def heat_legend(width: int, *, contours: tuple[float, ...] = LEVELS) -> NDArray[np.uint8]:
+    """The legend to stack under a frame of this width: RGB, uint8 (LEGEND_HEIGHT, width, 3)."""
+    margin, bar_width, bar_height = 8, min(120, width // 4), 10
+    canvas = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
+    canvas.paste(
+        colour_bar(bar_width, bar_height, contours=contours),
+        (margin, (LEGEND_HEIGHT - bar_height) // 2),
+    )
+    left = margin + bar_width + 8
+    write(canvas, (left, 18), legend_text(contours), font(11), MUTED, width=width - left - margin)
+    return np.asarray(canvas).copy()
