@@ -114,7 +114,7 @@ def _draw_panel(
     else:
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     axis.tick_params(length=0)
-    axis.legend(frameon=False, fontsize=8, labelcolor="#1c1e22")
+    axis.legend(fontsize=8, labelcolor="#1c1e22", framealpha=0.9, edgecolor="none")
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

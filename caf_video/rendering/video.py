@@ -58,9 +58,9 @@ class VideoWriter:
             raise RenderingError(
                 f"cannot write {self.path}: this PyAV has no {_CODEC}; install `av` from PyPI"
             )
-        if self.path.is_dir():
-            raise RenderingError(f"cannot write {self.path}: it is a folder")
         try:
+            if self.path.is_dir():
+                raise RenderingError(f"cannot write {self.path}: it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(
                 str(self._temporary), "w", format="mp4", options=_CONTAINER_OPTIONS

@@ -128,7 +128,8 @@ def test_a_senseless_frame_rate_is_an_error(tmp_path, fps):
 def test_a_place_that_cannot_be_written_is_an_error_in_one_line(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "file" / "clip.mp4", tmp_path / "folder"):
+    long_name = tmp_path / ("n" * 300 + ".mp4")
+    for path in (tmp_path / "file" / "clip.mp4", tmp_path / "folder", long_name):
         with pytest.raises(RenderingError, match="cannot write") as caught:
             write_video(path, frames(), fps=25)
         assert "\n" not in str(caught.value)
