@@ -1,0 +1,54 @@
+"""The driver's eye: a pinhole camera that moves forward over a flat road."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+HEIGHT = 256
+WIDTH = 448
+
+NEAREST_METRES = 0.6  # points nearer than this are projected as if they were here
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera above the road; x to the right, y up from the road, z forward, in metres.
+
+    Attributes:
+        focal: Focal length in pixels.
+        centre_x: Column of the vanishing point of the road.
+        horizon_y: Row of the horizon.
+        height_metres: Of the eye above the road.
+        position_metres: How far the car has driven since the first frame.
+    """
+
+    focal: float
+    centre_x: float
+    horizon_y: float
+    height_metres: float
+    position_metres: float = 0.0
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (n, 2) as x, y of world points (n, 3)."""
+        scale = self.focal / np.maximum(points[:, 2] - self.position_metres, NEAREST_METRES)
+        pixels = np.empty((len(points), 2))
+        pixels[:, 0] = self.centre_x + points[:, 0] * scale
+        pixels[:, 1] = self.horizon_y + (self.height_metres - points[:, 1]) * scale
+        return pixels
+
+    def scale_at(self, z_metres: float) -> float:
+        """Pixels per metre on the plane at world distance z."""
+        return self.focal / max(z_metres - self.position_metres, NEAREST_METRES)
+
+    def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Box (x1, y1, x2, y2) in pixels around the world box from `low` to `high`, (3,) each."""
+        corners = np.array(
+            [
+                [x, y, z]
+                for x in (low[0], high[0])
+                for y in (low[1], high[1])
+                for z in (low[2], high[2])
+            ]
+        )
+        pixels = self.project(corners)
+        return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])

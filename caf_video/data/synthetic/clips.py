@@ -1,0 +1,224 @@
+"""Synthetic driving clips on disk: mp4 files, a manifest and the boxes of the evidence."""
+
+import csv
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from caf_video.data.manifest import Clip, write_manifest
+from caf_video.data.synthetic.camera import HEIGHT, WIDTH
+from caf_video.data.synthetic.events import EVENT_CLASSES, event_states
+from caf_video.data.synthetic.render import render_clip
+from caf_video.data.synthetic.scene import FPS, FRAMES, draw_place
+from caf_video.data.synthetic.truth import ground_truth
+from caf_video.errors import CafVideoError, InputError
+
+_SESSIONS_PER_SPLIT = 100_000
+_BOX_COLUMNS = ("clip_id", "frame_index", "x1", "y1", "x2", "y2", "visible")
+
+
+class SyntheticClipsError(CafVideoError):
+    """Synthetic clips that cannot be written or whose boxes cannot be read; names the file."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One clip to render."""
+
+    event_class: str
+    session: int
+    variant: int
+    split: str
+
+    @property
+    def session_name(self) -> str:
+        return f"{self.session:06d}"
+
+    @property
+    def clip_id(self) -> str:
+        return f"{self.session_name}-{self.event_class}"
+
+
+def write_driving_clips(
+    out: Path,
+    *,
+    train_sessions: int = 50,
+    val_sessions: int = 10,
+    test_sessions: int = 20,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render the driving clips: one of each event class in every session.
+
+    Leaves `clips/<session>/<clip_id>.mp4` (448 x 256, 12 frames at 4 fps, H.264), `manifest.csv` and
+    `boxes.csv` in `out`. A clip that is there is not rendered again. Which place of a session holds which
+    class is drawn from the session's seed.
+
+    Args:
+        out: Folder to write; made if it is not there.
+        train_sessions: Sessions of the train split; no seed is in two splits.
+        val_sessions: Sessions of the val split.
+        test_sessions: Sessions of the test split.
+        seed: Another seed, other sessions; the same seed, the same pixels.
+        workers: Processes that render; None: one for each core.
+        progress: Called with (clips finished, clips in all).
+
+    Returns:
+        Path of the manifest.
+
+    Raises:
+        InputError: If a count or the seed is negative, or there is nothing to render.
+        SyntheticClipsError: If the folder cannot be written.
+    """
+    out = Path(out)
+    jobs = list(_jobs(train_sessions, val_sessions, test_sessions, seed))
+    if not jobs:
+        raise InputError("0 sessions asked for: nothing to render")
+    try:
+        _render_all(jobs, out, workers or os.cpu_count() or 1, progress)
+        write_manifest(
+            [
+                Clip(job.clip_id, _video_path(out, job), job.event_class, session=job.session_name,
+                     split=job.split)
+                for job in jobs
+            ],
+            out / "manifest.csv",
+        )  # fmt: skip
+        _write_boxes(jobs, out / "boxes.csv")
+    except OSError as error:
+        raise SyntheticClipsError(
+            f"cannot write synthetic clips to {out}: {error.strerror or error}"
+        ) from error
+    return out / "manifest.csv"
+
+
+def read_boxes(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Ground truth of synthetic clips: for each clip id, boxes (frames, 4) and visible (frames,) bool.
+
+    Raises:
+        SyntheticClipsError: If the file is missing or not such a table; names file and line.
+    """
+    path = Path(path)
+    rows: dict[str, list[tuple[int, list[float], bool]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != _BOX_COLUMNS:
+                raise SyntheticClipsError(
+                    f"{path} line 1: the columns are not {','.join(_BOX_COLUMNS)}"
+                )
+            for row in reader:
+                box = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
+                entry = (int(row["frame_index"]), box, row["visible"] == "1")
+                rows.setdefault(row["clip_id"], []).append(entry)
+    except OSError as error:
+        raise SyntheticClipsError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise SyntheticClipsError(f"{path} line {reader.line_num}: not a box") from error
+    truth = {}
+    for clip_id, entries in rows.items():
+        entries.sort(key=lambda entry: entry[0])
+        boxes = np.array([box for _, box, _ in entries])
+        truth[clip_id] = (boxes, np.array([visible for _, _, visible in entries]))
+    return truth
+
+
+def _jobs(train: int, val: int, test: int, seed: int) -> Iterator[_Job]:
+    for name, count in (("train", train), ("val", val), ("test", test), ("seed", seed)):
+        if count < 0:
+            raise InputError(f"{name} is {count}: it must not be negative")
+    for part, (split, count) in enumerate((("train", train), ("val", val), ("test", test))):
+        if count > _SESSIONS_PER_SPLIT:
+            raise InputError(f"{count} {split} sessions: at most {_SESSIONS_PER_SPLIT}")
+        first = (3 * seed + part) * _SESSIONS_PER_SPLIT
+        for session in range(first, first + count):
+            order = np.random.default_rng([session, 2]).permutation(len(EVENT_CLASSES))
+            for event_class, variant in zip(EVENT_CLASSES, order, strict=True):
+                yield _Job(event_class, session, int(variant), split)
+
+
+def _video_path(out: Path, job: _Job) -> Path:
+    return out / "clips" / job.session_name / f"{job.clip_id}.mp4"
+
+
+def _render_all(
+    jobs: list[_Job], out: Path, workers: int, progress: Callable[[int, int], None] | None
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [job for job in jobs if not _video_path(out, job).is_file()]
+    done = len(jobs) - len(missing)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(done, len(jobs))
+
+    tell()
+    if workers == 1 or len(missing) < 2:
+        for job in missing:
+            _render_job(job, out)
+            done += 1
+            tell()
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit other libraries' threads
+    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=spawn) as pool:
+        futures = [pool.submit(_render_job, job, out) for job in missing]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                tell()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _render_job(job: _Job, out: Path) -> None:
+    cv2.setNumThreads(1)  # the processes already take all cores
+    path = _video_path(out, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clip = render_clip(job.event_class, session=job.session, variant=job.variant)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+    try:
+        _encode(clip.frames, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(frames: np.ndarray, path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        # One thread: the same bytes on every machine, and the processes already take all cores.
+        stream.options = {"crf": "20", "preset": "veryfast", "threads": "1"}
+        for frame in frames:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def _write_boxes(jobs: list[_Job], path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_BOX_COLUMNS)
+            for job in jobs:
+                place = draw_place(job.session, job.variant)
+                states = event_states(job.event_class, place)
+                boxes, visible = ground_truth(place, states, states.actor)
+                for index in range(FRAMES):
+                    corners = [f"{value:.2f}" for value in boxes[index]]
+                    writer.writerow([job.clip_id, index, *corners, int(visible[index])])
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

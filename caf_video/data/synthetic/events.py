@@ -1,0 +1,113 @@
+"""The event classes: what one object does, and nothing else.
+
+Four actors are in every place: the lead car, a signpost, a signal and somebody who might cross. In the
+neutral state the lead car drives straight on with unlit brake lamps, the signpost carries nothing or a sign
+of no importance, the signal is out of order or keeps its colour, and nobody crosses. An event replaces the
+state of exactly one of them.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from caf_video.data.synthetic.scene import FRAMES, Place
+
+_FORWARD_AND_BACK = (
+    ("light_to_green", "light_to_red"),
+    ("pedestrian_to_left", "pedestrian_to_right"),
+    ("brake_lamps_on", "brake_lamps_off"),
+    ("lead_car_leaves_left", "car_joins_from_left"),
+    ("lead_car_leaves_right", "car_joins_from_right"),
+)
+
+EVENT_CLASSES: tuple[str, ...] = (
+    "stop_sign",
+    "railway_crossing",
+    *(name for pair in _FORWARD_AND_BACK for name in pair),
+)
+
+OPPOSITES: dict[str, str] = {
+    **{first: second for first, second in _FORWARD_AND_BACK},
+    **{second: first for first, second in _FORWARD_AND_BACK},
+}
+
+# The lead car is out of line, and so tells something, from this far on.
+_OUT_OF_LINE_METRES = 0.6
+
+
+@dataclass(frozen=True)
+class ActorStates:
+    """What the four actors do in each frame, and in which frames the event can be seen.
+
+    Attributes:
+        lead_lateral: Metres right of the middle of the ego lane, (12,).
+        brake: Whether the lead car's brake lamps are lit, (12,) bool.
+        sign: What the signpost carries.
+        signal: Colour of the signal in each frame: "red", "green" or "dark".
+        crosser_lateral: Metres right of the middle of the ego lane, (12,); None: nobody crosses.
+        actor: The one that the event changes: "lead", "lamps", "sign", "signal", "crosser"; "" if none.
+        telling: Frames in whose state that actor tells the event, (12,) bool.
+    """
+
+    lead_lateral: np.ndarray
+    brake: np.ndarray
+    sign: str
+    signal: tuple[str, ...]
+    crosser_lateral: np.ndarray | None
+    actor: str
+    telling: np.ndarray
+
+
+def neutral_states(place: Place) -> ActorStates:
+    """What the actors do when nothing happens."""
+    return ActorStates(
+        lead_lateral=place.lead_lateral,
+        brake=np.zeros(FRAMES, dtype=bool),
+        sign=place.sign_neutral,
+        signal=(place.signal_neutral,) * FRAMES,
+        crosser_lateral=None,
+        actor="",
+        telling=np.zeros(FRAMES, dtype=bool),
+    )
+
+
+def event_states(event_class: str, place: Place) -> ActorStates:
+    """What the actors do in an event: the neutral states with one actor's replaced."""
+    neutral = neutral_states(place)
+    frames = np.arange(FRAMES)
+    before = frames < place.switch_time
+    always = np.ones(FRAMES, dtype=bool)
+    if event_class in ("stop_sign", "railway_crossing"):
+        return replace(neutral, sign=event_class, actor="sign", telling=always)
+    if event_class in ("light_to_green", "light_to_red"):
+        first, then = ("red", "green") if event_class == "light_to_green" else ("green", "red")
+        signal = tuple(first if early else then for early in before)
+        return replace(neutral, signal=signal, actor="signal", telling=always)
+    if event_class in ("pedestrian_to_left", "pedestrian_to_right"):
+        way = np.linspace(-1.0, 1.0, FRAMES) * place.crosser_reach_metres
+        lateral = place.crosser.lateral + (way if event_class.endswith("right") else -way)
+        return replace(neutral, crosser_lateral=lateral, actor="crosser", telling=always)
+    if event_class in ("brake_lamps_on", "brake_lamps_off"):
+        brake = ~before if event_class == "brake_lamps_on" else before
+        return replace(neutral, brake=brake, actor="lamps", telling=brake)
+    out_of_line = _lane_change(place, event_class)
+    return replace(
+        neutral,
+        lead_lateral=place.lead_lateral + out_of_line,
+        actor="lead",
+        telling=np.abs(out_of_line) >= _OUT_OF_LINE_METRES,
+    )
+
+
+def _lane_change(place: Place, event_class: str) -> np.ndarray:
+    """Metres that the lead car is right of its neutral place in each frame, (12,)."""
+    drive = place.drive
+    if event_class.endswith("left"):
+        target = -drive.lane_metres * place.shift_metres
+    else:
+        target = (drive.lane_metres / 2 + drive.bay_metres - 1.0) * place.shift_metres
+    start = place.switch_time - place.shift_frames / 2
+    done = np.clip((np.arange(FRAMES) - start) / place.shift_frames, 0.0, 1.0)
+    smooth = done * done * (3.0 - 2.0 * done)
+    away: np.ndarray = smooth if event_class.startswith("lead_car_leaves") else 1.0 - smooth
+    return away * target

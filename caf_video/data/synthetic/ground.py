@@ -1,0 +1,198 @@
+"""The ground: road, worn markings, kerbs, pavements and verges, painted once and then driven over.
+
+The ground is painted twice as large as it is seen from the first camera position; every later frame is that
+picture through the homography of a camera that moved forward over a plane.
+"""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from caf_video.data.synthetic.camera import HEIGHT, WIDTH, Camera
+from caf_video.data.synthetic.scene import Place
+
+_SCALE = 2
+_MARGIN = 40  # source pixels beyond each side
+_STRETCHES = np.array([2.4, 4, 6, 8, 11, 15, 21, 30, 45, 80, 400.0])
+
+
+@lru_cache(maxsize=1)
+def _asphalt() -> np.ndarray:
+    """(1024, 1024) uint8 about 128: grain, patches and faint cracks, seen from above, 3 cm a pixel."""
+    rng = np.random.default_rng(11)
+    fine = rng.normal(0, 13, (1024, 1024)).astype(np.float32)
+    mottle = cv2.resize(rng.normal(0, 9, (96, 96)).astype(np.float32), (1024, 1024))
+    patches = cv2.resize(rng.normal(0, 7, (10, 10)).astype(np.float32), (1024, 1024))
+    picture = 128 + fine + mottle + patches
+    for _ in range(16):  # cracks and joints
+        points = np.cumsum(rng.normal(0, 22, (14, 2)) + rng.normal(0, 12, 2), axis=0)
+        points = (points + rng.uniform(0, 1024, 2)).astype(np.int32)
+        cv2.polylines(picture, [points], False, 92.0, 1, cv2.LINE_AA)
+    for _ in range(5):  # mended patches
+        x, y = rng.integers(0, 900, 2)
+        width, length = rng.integers(40, 120, 2)
+        picture[y : y + length, x : x + width] -= 11
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+class Ground:
+    """The painted ground of one clip."""
+
+    def __init__(self, place: Place, sky: np.ndarray) -> None:
+        drive = place.drive
+        self._height = drive.camera_height_metres
+        self._focal = drive.focal
+        rng = np.random.default_rng(place.ground_seed)
+        width = (WIDTH + 2 * _MARGIN) * _SCALE
+        self._centre = width / 2
+        rows = int((HEIGHT - place.horizon_y.min() + 6) * _SCALE)
+        self._camera = Camera(drive.focal * _SCALE, self._centre, 0.0, self._height)
+        self._picture = np.zeros((rows, width, 3), np.uint8)
+        self._place = place
+        self._paint(rng)
+        self._weather(sky)
+
+    def draw(self, image: np.ndarray, camera: Camera, *, top: int) -> None:
+        """Draw the ground from row `top` on, the horizon's or a lower one."""
+        drop = top - camera.horizon_y + 0.5
+        moved = camera.position_metres / self._height
+        scale, focal = float(_SCALE), camera.focal
+        shift = 0.5 - camera.centre_x
+        # (u, v) of the frame -> (x, h, z) of the ground, z advanced by the way driven -> the picture.
+        to_ground = np.array(
+            [[1.0, 0.0, shift], [0.0, 1.0, drop], [0.0, moved, focal + moved * drop]]
+        )
+        to_picture = np.array(
+            [[scale * focal, 0.0, self._centre - 0.5], [0.0, scale * focal, -0.5], [0.0, 0.0, 1.0]]
+        )
+        image[top:] = cv2.warpPerspective(
+            self._picture,
+            to_picture @ to_ground,
+            (image.shape[1], image.shape[0] - top),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+    def _strip(
+        self, left: float, right: float, colour: np.ndarray, near: float = 2.4, far: float = 400.0
+    ) -> None:
+        """Paint the ground between two lateral offsets and two distances, following the bend."""
+        inside = _STRETCHES[(near < _STRETCHES) & (far > _STRETCHES)]
+        z = np.concatenate([[near], inside, [far]])
+        for z1, z2 in zip(z[:-1], z[1:], strict=True):
+            bend1, bend2 = self._place.bend_at(z1), self._place.bend_at(z2)
+            corners = np.array(
+                [
+                    [left + bend1, 0, z1],
+                    [right + bend1, 0, z1],
+                    [right + bend2, 0, z2],
+                    [left + bend2, 0, z2],
+                ]
+            )
+            pixels = self._camera.project(corners)
+            rgb = self._place.light.paint(colour, float(np.sqrt(z1 * min(z2, 150.0))), _UP)
+            points = np.asarray(np.clip(pixels, -3000, 3000) * 16 - 8, dtype=np.int32)
+            cv2.fillConvexPoly(self._picture, points, rgb, cv2.LINE_AA, 4)
+
+    def _paint(self, rng: np.random.Generator) -> None:
+        place, drive = self._place, self._place.drive
+        lane, half = drive.lane_metres, drive.lane_metres / 2
+        kerb_right = half + drive.bay_metres
+        island = (-1.5 * lane - drive.island_metres, -1.5 * lane)
+        kerb_left = -2.5 * lane - drive.island_metres
+        snow = place.snow_cover
+
+        def snowy(colour: tuple[float, float, float], share: float = 1.0) -> np.ndarray:
+            return (
+                np.array(colour) * (1 - snow * share) + np.array([0.86, 0.88, 0.92]) * snow * share
+            )
+
+        verge = {
+            "city": (0.50, 0.48, 0.46),
+            "suburb": (0.34, 0.44, 0.22),
+            "country": (0.36, 0.45, 0.20),
+        }
+        green = verge[drive.town]
+        if drive.season == "autumn" and drive.town != "city":
+            green = (0.46, 0.42, 0.22)
+        self._strip(-300, 300, snowy(green))
+        pave = (0.56, 0.54, 0.52) if drive.town != "country" else (0.46, 0.42, 0.34)
+        stone = (0.66, 0.65, 0.62)
+        self._strip(kerb_right + 0.15, kerb_right + 3.0, snowy(pave, 0.9))
+        self._strip(kerb_left - 3.0, kerb_left - 0.15, snowy(pave, 0.9))
+        for z in np.geomspace(5, 34, 18):  # joints of the pavement's slabs
+            for left in (kerb_right + 0.15, kerb_left - 3.0):
+                self._strip(left, left + 2.85, snowy((0.45, 0.44, 0.42), 0.9), z, z * 1.008)
+        asphalt = np.array([0.27, 0.275, 0.29]) * rng.uniform(0.88, 1.2)
+        road = asphalt * (1 - 0.25 * snow) + 0.25 * snow * np.array([0.8, 0.82, 0.86])
+        self._strip(kerb_left, kerb_right, road)
+        self._strip(half + 0.1, kerb_right, road * 0.94)
+        for centre in (0.0, -lane, -2 * lane - drive.island_metres):  # where wheels run
+            for side in (-0.75, 0.75):
+                track = road * 0.90 if not snow else road * 0.82
+                self._strip(centre + side - 0.24, centre + side + 0.24, track)
+        self._texture(rng)
+        self._strip(kerb_right, kerb_right + 0.17, snowy(stone, 0.6))
+        self._strip(kerb_right - 0.05, kerb_right, snowy((0.36, 0.35, 0.34), 0.5))
+        self._strip(kerb_left - 0.17, kerb_left, snowy(stone, 0.6))
+        self._strip(*island, snowy(stone, 0.6))
+        self._strip(island[0] + 0.16, island[1] - 0.16, snowy((0.40, 0.46, 0.28)))
+        worn = rng.uniform(0.62, 0.95)
+        white = road + (np.array([0.90, 0.90, 0.88]) - road) * worn * (1 - 0.5 * snow)
+        yellow = road + (np.array(drive.line_colour) - road) * worn * (1 - 0.5 * snow)
+        phase = rng.uniform(0, 6)
+        for z in np.arange(phase - 6, 90, 6.0):
+            if z + 3.0 > 2.5:
+                self._strip(-half - 0.07, -half + 0.07, white, max(z, 2.4), z + 3.0)
+        for z in np.arange(phase - 6, 60, 2.0):
+            if z + 1.0 > 2.5:
+                self._strip(half - 0.06, half + 0.06, white, max(z, 2.4), z + 1.0)
+        self._strip(island[1] + 0.10, island[1] + 0.22, yellow)
+        self._strip(kerb_left + 0.15, kerb_left + 0.27, white)
+        if place.zebra:
+            z = place.crosser.z - 1.4
+            for left in np.arange(-1.5 * lane + 0.3, kerb_right - 0.5, 1.0):
+                self._strip(left, left + 0.5, white, z, z + 2.8)
+
+    def _texture(self, rng: np.random.Generator) -> None:
+        """Grain of the asphalt, seen in perspective, over everything painted so far."""
+        rows, width = self._picture.shape[:2]
+        metres = 0.03
+        focal = self._camera.focal
+        # Picture (u, v) -> ground (x, z) -> texture, by one homography; far rows are left smooth.
+        back = np.array(
+            [
+                [self._height / metres, 0, -self._centre * self._height / metres],
+                [0, 0, focal * self._height / metres],
+                [0, 1, 0.5],
+            ]
+        )
+        move = np.eye(3)
+        move[:2, 2] = rng.uniform(0, 1024, 2)
+        near = int(rows * 0.12)
+        back = move @ back @ np.array([[1, 0, 0], [0, 1, near], [0, 0, 1.0]])
+        grain = cv2.warpPerspective(
+            _asphalt(), back, (width, rows - near),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP,
+        )  # fmt: skip
+        fade = np.clip(np.arange(rows - near) / (rows * 0.35), 0, 1)[:, None].astype(np.float32)
+        level = (grain.astype(np.float32) - 128) * fade + 128
+        grey = np.clip(level, 0, 255).astype(np.uint8)
+        under = self._picture[near:]
+        under[:] = cv2.multiply(under, cv2.merge([grey, grey, grey]), scale=1 / 128)
+
+    def _weather(self, sky: np.ndarray) -> None:
+        """Wet roads mirror the sky."""
+        light = self._place.light
+        if light.wetness <= 0:
+            return
+        rows, width = self._picture.shape[:2]
+        column = cv2.GaussianBlur(sky, (0, 0), 6.0, sigmaY=26.0)[: sky.shape[0] // 2 - 8]
+        mirror = cv2.resize(column[::-1], (width, rows), interpolation=cv2.INTER_LINEAR)
+        share = np.linspace(0.55, 0.16, rows, dtype=np.float32)[:, None, None] * light.wetness
+        wet = self._picture.astype(np.float32) * 0.8
+        self._picture = (wet + (mirror.astype(np.float32) - wet) * share).astype(np.uint8)
+
+
+_UP = np.array([0.0, 1.0, 0.0])
