@@ -1,0 +1,54 @@
+"""What keeps a filter from passing everything: L2, softmax, Gaussian and L1 (Sec. 4.4, Fig. 11)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+CONSTRAINTS = ("l2", "softmax", "gaussian", "l1")
+
+
+def constrain(raw: Tensor, constraint: str, space: tuple[int, ...]) -> Tensor:
+    """The filter (*space) that a raw parameter stands for, differentiable.
+
+    * `l2`: raw / ||raw||_2, raw of shape `space` (the paper's);
+    * `l1`: raw / ||raw||_1, signed;
+    * `softmax`: over all cells at once, positive, summing to 1;
+    * `gaussian`: raw is the free mean, one number an axis, in cells from the middle of the grid; the
+      covariance is the identity in cells, the filter sums to 1. Any grid (the authors': 7x7 only).
+    """
+    return _FILTERS[constraint](raw, space)
+
+
+def parameter_shape(constraint: str, space: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the raw parameter of a filter of shape `space`."""
+    return (len(space),) if constraint == "gaussian" else space
+
+
+def _l2(raw: Tensor, space: tuple[int, ...]) -> Tensor:
+    return raw / raw.norm()
+
+
+def _l1(raw: Tensor, space: tuple[int, ...]) -> Tensor:
+    return raw / raw.abs().sum()
+
+
+def _softmax(raw: Tensor, space: tuple[int, ...]) -> Tensor:
+    return raw.flatten().softmax(dim=0).view(space)
+
+
+def _gaussian(raw: Tensor, space: tuple[int, ...]) -> Tensor:
+    exponent = raw.new_zeros(space)
+    for axis, (length, mean) in enumerate(zip(space, raw, strict=True)):
+        cells = torch.arange(length, dtype=raw.dtype, device=raw.device) - (length - 1) / 2
+        shape = [length if i == axis else 1 for i in range(len(space))]
+        exponent = exponent - (cells - mean).square().view(shape) / 2
+    return _softmax(exponent, space)  # exp and division by the sum, safe far outside the grid
+
+
+_FILTERS: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
+    "l2": _l2,
+    "softmax": _softmax,
+    "gaussian": _gaussian,
+    "l1": _l1,
+}

@@ -1,0 +1,87 @@
+"""The losses of the paper: class-oblivious (Eq. 1), class-specific (Eq. 2) and pair."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from caf_video.errors import InputError
+
+
+class Objective(Protocol):
+    """A loss over the outputs FT(x, f), one problem a row.
+
+    Solvers work on `losses`, in each problem's own positive `unit`; they report `losses * unit`.
+    """
+
+    unit: Tensor  # (n,)
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        """Losses (n,) of outputs (n, d), in units of `unit`."""
+        ...
+
+    def select(self, rows: Tensor) -> "Objective":
+        """The same loss for some of the problems."""
+        ...
+
+
+class SquaredDistance:
+    """L = ||R - FT(x, f)||^2, a sum over outputs: Eq. 1 with R = NT(x), pair with R = NT(y).
+
+    The unit of a problem is max|R|^2, so that outputs on any scale (1e-15 to 1e15) survive float32.
+
+    Args:
+        reference: R, shape (n, d).
+    """
+
+    def __init__(self, reference: Tensor) -> None:
+        self.reference = reference
+        scale = reference.abs().amax(dim=1)
+        self.scale = torch.where(scale > 0, scale, 1.0)
+        self.unit = self.scale.square()
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        return ((self.reference - outputs) / self.scale[:, None]).square().sum(dim=1)
+
+    def select(self, rows: Tensor) -> "SquaredDistance":
+        return SquaredDistance(self.reference[rows])
+
+
+class ClassSpecific:
+    """L_c = -FT_c + sum over i != c of FT_i (Eq. 2), linear in the logits.
+
+    Args:
+        targets: c, the class of each problem, shape (n,), int64.
+        centered: Subtract the mean logit first, a named deviation (method 1.5): Eq. 2 changes when
+            the same vector is added to every row of the last layer, while the softmax does not.
+    """
+
+    def __init__(self, targets: Tensor, *, centered: bool = False) -> None:
+        self.targets = targets
+        self.centered = centered
+        self.unit = torch.ones(len(targets), device=targets.device)
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        target = outputs.gather(1, self.targets[:, None]).squeeze(1)
+        if self.centered:  # -(t - m) + the others' sum of (FT_i - m), which is -(t - m) again
+            return 2 * (outputs.mean(dim=1) - target)
+        return outputs.sum(dim=1) - 2 * target
+
+    def select(self, rows: Tensor) -> "ClassSpecific":
+        return ClassSpecific(self.targets[rows], centered=self.centered)
+
+
+def check_targets(targets: Tensor, *, samples: int, classes: int) -> Tensor:
+    """Targets as int64 (samples,); InputError names the first bad one."""
+    if targets.shape != (samples,):
+        raise InputError(
+            f"target has shape {tuple(targets.shape)}, wanted one class a sample: ({samples},)"
+        )
+    if targets.dtype.is_floating_point or targets.dtype.is_complex or targets.dtype == torch.bool:
+        raise InputError(f"target holds {targets.dtype} values, wanted class numbers")
+    for sample, target in enumerate(targets.tolist()):
+        if not 0 <= target < classes:
+            raise InputError(
+                f"target of sample {sample} is {target}, the network has classes 0 to {classes - 1}"
+            )
+    return targets.long()

@@ -1,0 +1,105 @@
+"""n problems of one kind, side by side: the form in which every iterative solver meets a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from caf_video.attention.objectives import Objective
+from caf_video.errors import InputError
+
+
+class Response(Protocol):
+    """FT(x, .): from the filters of n problems to the network's outputs, differentiable in f.
+
+    Attributes:
+        space: The shape of one filter.
+        dtype: The filters' floating type, at least float32.
+        device: Where the filters live.
+    """
+
+    space: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        """Outputs (n, d), at least float32, of filters (n, *space)."""
+        ...
+
+    def select(self, rows: Tensor) -> "Response":
+        """Some of the problems, so that finished ones cost nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Minimise objective(response(f)) over unit filters f, for each of n problems.
+
+    Attributes:
+        response: FT(x, .) of the n problems.
+        objective: The loss over its outputs.
+        rows: The number of each problem among those first posed, shape (n,).
+        name: From such a number to what an error calls the problem.
+    """
+
+    response: Response
+    objective: Objective
+    rows: Tensor
+    name: Callable[[int], str]
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        return self.response.space
+
+    @property
+    def unit(self) -> Tensor:
+        return self.objective.unit
+
+    def __len__(self) -> int:
+        return len(self.response)
+
+    def uniform_filters(self) -> Tensor:
+        """The constant unit filter for every problem, shape (n, *space)."""
+        shape = (len(self), *self.space)
+        filters = torch.ones(shape, dtype=self.response.dtype, device=self.response.device)
+        return filters / filters[0].numel() ** 0.5 if len(self) else filters
+
+    def evaluate(self, filters: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses (n,) in the objective's unit and their gradients (n, *space) at `filters`.
+
+        Raises:
+            InputError: If a loss or a gradient is not finite; names the first such problem.
+        """
+        with torch.enable_grad():
+            variable = filters.detach().requires_grad_()
+            losses = self.objective.losses(self.response(variable))
+            if losses.requires_grad:
+                (gradients,) = torch.autograd.grad(losses.sum(), variable, allow_unused=True)
+            else:
+                gradients = None
+        if gradients is None:  # the outputs do not depend on the filter at all
+            gradients = torch.zeros_like(filters)
+        losses = losses.detach()
+        finite = (losses + gradients.flatten(1).sum(dim=1)).isfinite()
+        if not finite.all():
+            row = int(self.rows[~finite][0])
+            raise InputError(f"the loss of {self.name(row)} or its gradient is not finite")
+        return losses, gradients
+
+    def select(self, rows: Tensor) -> "Problems":
+        """Some of the problems, by their position here."""
+        return Problems(
+            self.response.select(rows), self.objective.select(rows), self.rows[rows], self.name
+        )
+
+
+def pose(
+    response: Response, objective: Objective, name: Callable[[int], str] = "sample {}".format
+) -> Problems:
+    """All problems of `response`, numbered from 0."""
+    rows = torch.arange(len(response), device=response.device)
+    return Problems(response, objective, rows, name)

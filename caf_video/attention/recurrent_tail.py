@@ -1,0 +1,224 @@
+"""The exact structure of pool → LSTM → projection, in which one step of a filter is tiny (1.3)."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+State = tuple[Tensor, ...]  # (h,) of a GRU, (h, c) of an LSTM
+
+
+@runtime_checkable
+class RecurrentHead(Protocol):
+    """A clip model whose head pools or flattens each frame's map and feeds it to an LSTM or GRU.
+
+    The input at timestep s is A_s averaged over cells (b, c) or flattened (b, c*h*w); the embedding
+    is `projection(last output)`.
+    """
+
+    pooling: str  # "average" | "flatten"
+    lstm: nn.RNNBase  # nn.LSTM or nn.GRU, batch_first
+    projection: nn.Linear
+
+
+def has_recurrent_head(model: object) -> bool:
+    """Whether the model declares the structure that `RecurrentTail` computes."""
+    if not isinstance(model, RecurrentHead):
+        return False
+    lstm = model.lstm
+    return (
+        model.pooling in ("average", "flatten")
+        and isinstance(lstm, nn.LSTM | nn.GRU)
+        and lstm.batch_first
+        and not lstm.bidirectional
+        and lstm.proj_size == 0
+        and isinstance(model.projection, nn.Linear)
+    )
+
+
+class RecurrentTail:
+    """FT(x, f_t) for every frame t of every clip, at the price of a few small products.
+
+    With A_t pooled or flattened the input product is affine in f_t: W_ih x_t = P_t f_t with
+    P_t[g, p] = sum over c of W_ih[g, c, p] A_t[c, p] (pooled: W_ih A_t / n), computed once. Frames
+    before t are the clean pass, computed once; from t on only products with W_hh remain. The
+    problems run as a wavefront: at timestep s those with t <= s, all in one product.
+
+    Args:
+        model: The clip model.
+        maps: A, which the filters multiply, shape (b, t, c, h, w).
+
+    Its problems are ordered by frame, then clip: row r is frame r // b of clip r % b.
+    """
+
+    def __init__(self, model: RecurrentHead, maps: Tensor) -> None:
+        clips, timesteps = maps.shape[:2]
+        self.space = tuple(maps.shape[3:])
+        self.dtype = torch.promote_types(maps.dtype, torch.float32)
+        self.device = maps.device
+        cells = maps.flatten(3).to(self.dtype)  # (b, t, c, n)
+        pooled = model.pooling == "average"
+
+        self._layers = [_Layer(model.lstm, d, self.dtype) for d in range(model.lstm.num_layers)]
+        self._projection = (
+            model.projection.weight.detach().to(self.dtype),
+            None
+            if model.projection.bias is None
+            else model.projection.bias.detach().to(self.dtype),
+        )
+        self._clean = self._clean_pass(cells.mean(dim=3) if pooled else cells.flatten(2))
+
+        by_frame = cells.transpose(0, 1).flatten(0, 1)  # (t*b, c, n)
+        weight = self._layers[0].input_weight
+        self._to_gates: Tensor | None = None
+        if not pooled:
+            per_cell = weight.unflatten(1, cells.shape[2:])
+            self._product = torch.einsum("gcn,mcn->mgn", per_cell, by_frame)
+        elif cells.shape[2] < len(weight):  # through the channels, where they are fewer than gates
+            self._product, self._to_gates = by_frame.contiguous(), weight / cells.shape[3]
+        else:
+            self._product = weight / cells.shape[3] @ by_frame
+
+        self.frames = torch.arange(timesteps, device=maps.device).repeat_interleave(clips)
+        self.clips = torch.arange(clips, device=maps.device).repeat(timesteps)
+        self._wave = self._wavefront()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def outputs(self) -> Tensor:
+        """NT(x), from the clean pass, for every problem's clip (m, d)."""
+        return self._clean.embeddings[self.clips]
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        product = torch.bmm(self._product, filters.flatten(1)[:, :, None]).squeeze(2)
+        if self._to_gates is not None:
+            product = product @ self._to_gates.T
+        if self._layers[0].input_bias is not None:
+            product = product + self._layers[0].input_bias
+
+        states: list[State] = []  # of the problems running so far, per layer
+        for stage in self._wave:
+            below = torch.cat([stage.clean_products, product[stage.running : stage.entered]])
+            running, states = states, []
+            for depth, layer in enumerate(self._layers):
+                state, hidden = stage.states[depth], stage.hidden_products[depth]
+                if running:
+                    hidden = torch.cat([layer.hidden_product(running[depth][0]), hidden])
+                    state = _join(running[depth], state)
+                if depth:
+                    below = linear(below, layer.input_weight, layer.input_bias)
+                states.append(layer.step(below, hidden, state))
+                below = states[depth][0]
+        return linear(below, *self._projection)
+
+    def select(self, rows: Tensor) -> "RecurrentTail":
+        """Some of the problems; `rows` ascend, so that those running stay a prefix."""
+        part = object.__new__(RecurrentTail)
+        part.__dict__.update(self.__dict__)
+        part._product = self._product[rows]
+        part.frames, part.clips = self.frames[rows], self.clips[rows]
+        part._wave = part._wavefront()
+        return part
+
+    def _clean_pass(self, inputs: Tensor) -> "_CleanPass":
+        """Run the clips unfiltered, inputs (b, t, features)."""
+        first = self._layers[0]
+        products = linear(inputs, first.input_weight, first.input_bias)
+        current = [layer.zero_state(inputs) for layer in self._layers]
+        states, hidden_products = [], []
+        for step in range(inputs.shape[1]):
+            hidden = [
+                layer.hidden_product(state[0])
+                for layer, state in zip(self._layers, current, strict=True)
+            ]
+            states.append(list(current))
+            hidden_products.append(hidden)
+            below = products[:, step]
+            for depth, layer in enumerate(self._layers):
+                if depth:
+                    below = linear(below, layer.input_weight, layer.input_bias)
+                current[depth] = layer.step(below, hidden[depth], current[depth])
+                below = current[depth][0]
+        return _CleanPass(products, states, hidden_products, linear(below, *self._projection))
+
+    def _wavefront(self) -> "list[_Stage]":
+        """What each timestep reads from the clean pass, gathered once for all evaluations."""
+        clean, stages, running = self._clean, [], 0
+        counts = torch.bincount(self.frames, minlength=clean.input_products.shape[1]).tolist()
+        for step, count in enumerate(counts):
+            entered = running + count
+            clips = self.clips[running:entered]
+            stages.append(
+                _Stage(
+                    running=running,
+                    entered=entered,
+                    clean_products=clean.input_products[self.clips[:running], step],
+                    states=[tuple(part[clips] for part in state) for state in clean.states[step]],
+                    hidden_products=[product[clips] for product in clean.hidden_products[step]],
+                )
+            )
+            running = entered
+        return stages
+
+
+@dataclass(frozen=True)
+class _CleanPass:
+    """The unfiltered run of every clip: where filtered ones enter, and what they are fed later."""
+
+    input_products: Tensor  # (b, t, gates): W_ih x + b_ih of the first layer
+    states: list[list[State]]  # before each timestep, per layer
+    hidden_products: list[list[Tensor]]  # W_hh h + b_hh of those states
+    embeddings: Tensor  # (b, d)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One timestep of the wavefront: problems [0, running) run on, [running, entered) enter."""
+
+    running: int
+    entered: int
+    clean_products: Tensor  # of those that run on
+    states: list[State]  # of those that enter, per layer
+    hidden_products: list[Tensor]
+
+
+class _Layer:
+    """One layer of an nn.LSTM or nn.GRU, step by step."""
+
+    def __init__(self, lstm: nn.RNNBase, depth: int, dtype: torch.dtype) -> None:
+        def weight(name: str) -> Tensor:
+            parameter: Tensor = getattr(lstm, f"{name}_l{depth}")
+            return parameter.detach().to(dtype)
+
+        self.is_lstm = isinstance(lstm, nn.LSTM)
+        self.hidden_size = lstm.hidden_size
+        self.input_weight = weight("weight_ih")
+        self.hidden_weight = weight("weight_hh")
+        self.input_bias = weight("bias_ih") if lstm.bias else None
+        self.hidden_bias = weight("bias_hh") if lstm.bias else None
+
+    def zero_state(self, inputs: Tensor) -> State:
+        zeros = inputs.new_zeros(len(inputs), self.hidden_size)
+        return (zeros, zeros) if self.is_lstm else (zeros,)
+
+    def hidden_product(self, hidden: Tensor) -> Tensor:
+        return linear(hidden, self.hidden_weight, self.hidden_bias)
+
+    def step(self, input_product: Tensor, hidden_product: Tensor, state: State) -> State:
+        """The next state from W_ih x + b_ih, W_hh h + b_hh (m, gates) and the last state."""
+        if self.is_lstm:
+            i, f, g, o = (input_product + hidden_product).chunk(4, dim=1)
+            cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+            return o.sigmoid() * cell.tanh(), cell
+        reset_in, update_in, new_in = input_product.chunk(3, dim=1)
+        reset_hidden, update_hidden, new_hidden = hidden_product.chunk(3, dim=1)
+        update = (update_in + update_hidden).sigmoid()
+        new = (new_in + (reset_in + reset_hidden).sigmoid() * new_hidden).tanh()
+        return (new + update * (state[0] - new),)
+
+
+def _join(first: State, second: State) -> State:
+    return tuple(torch.cat(parts) for parts in zip(first, second, strict=True))
