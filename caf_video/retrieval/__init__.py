@@ -3,3 +3,20 @@
 Imports nothing of ours but errors; its foreign door is faiss.
 Law: agrees with brute force.
 """
+
+from caf_video.retrieval.index import EmbeddingIndex, Neighbours
+from caf_video.retrieval.metrics import (
+    RetrievalResult,
+    chance_recall,
+    normalized_mutual_information,
+    recall_at_k,
+)
+
+__all__ = [
+    "EmbeddingIndex",
+    "Neighbours",
+    "RetrievalResult",
+    "chance_recall",
+    "normalized_mutual_information",
+    "recall_at_k",
+]
