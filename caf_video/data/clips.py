@@ -40,8 +40,8 @@ __all__ = [
 
 # Clips of a class that a split needs: training draws a positive pair, the others measure.
 _SMALLEST_CLASS = {"train": 2, "val": 1, "test": 1}
-_DRAWS = 20  # tries at covering every class; with thousands of recordings the first one does
-_MANY_RECORDINGS = 2000
+_DRAWS = 20  # tries at giving every split every class
+_MANY_RECORDINGS = 2000  # from here on the first try is as good as any
 
 
 def assign_splits(
@@ -90,7 +90,7 @@ def assign_splits(
 def _best_deal(
     counts: np.ndarray, given: np.ndarray, shares: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Deal several times and keep the deal that leaves fewest classes out, then the evenest."""
+    """Deal until no split lacks a class, or else keep the best of several deals."""
     best, smallest_cost = given, (np.inf, np.inf)
     for _ in range(_DRAWS if len(counts) < _MANY_RECORDINGS else 1):
         chosen = _deal(counts, given, shares, random)
@@ -99,6 +99,8 @@ def _best_deal(
         cost = ((_lacking(totals) & (shares > 0)[:, None]).sum(), unevenness)
         if cost < smallest_cost:
             best, smallest_cost = chosen, cost
+        if cost[0] == 0:
+            break
     return best
 
 
@@ -108,7 +110,8 @@ def _deal(
     """One split for each recording; counts of clips are (recordings, classes)."""
     chosen = given.copy()
     totals = np.stack([counts[chosen == split].sum(axis=0) for split in range(len(SPLITS))])
-    wanted = shares[:, None] * counts.sum(axis=0)  # (splits, classes)
+    clips_of_class = counts.sum(axis=0)
+    wanted = shares[:, None] * clips_of_class  # (splits, classes)
     free = np.flatnonzero(given < 0)
     recordings_of_class = np.maximum((counts[free] > 0).sum(axis=0), 1)
     rarest = np.where(counts[free] > 0, recordings_of_class, len(counts) + 1).min(axis=1)
@@ -116,7 +119,7 @@ def _deal(
     for recording in free[order[np.argsort(rarest[order], kind="stable")]]:
         own = counts[recording] > 0
         lack = (_lacking(totals)[:, own] / recordings_of_class[own]).sum(axis=1)
-        below = ((wanted - totals)[:, own] / counts.sum(axis=0)[own]).sum(axis=1)
+        below = ((wanted - totals)[:, own] / clips_of_class[own]).sum(axis=1)
         # Of equal lacks the split furthest below its fraction, which is training to begin with.
         split = np.lexsort((-below.round(9), -lack.round(9), shares == 0))[0]
         chosen[recording] = split
