@@ -1,0 +1,100 @@
+"""Frames to network input: resize and normalise as each network was trained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from caf_video.errors import InputError
+
+COARSEST_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a family of networks is fed: interpolation, and mean and deviation on the 0–255 scale."""
+
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+# torchvision's classification presets: mean (0.485, 0.456, 0.406), deviation (0.229, 0.224, 0.225)
+# of 0–1.
+IMAGENET = Normalisation(
+    "bilinear",
+    mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+    std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
+)
+LITE = Normalisation("bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A picklable callable: RGB frames to the input of one network.
+
+    The whole frame is resized (antialiased, rounded to uint8 as PIL does), nothing is cropped:
+    attention must be able to fall on the border of a frame. A frame that has the size already is
+    not resampled.
+    """
+
+    size: tuple[int, int]
+    normalisation: Normalisation
+
+    def __call__(self, frames: NDArray[np.uint8]) -> Tensor:
+        """Frames uint8 RGB (n, height, width, 3) to float32 (n, 3, *size), channels last in memory.
+
+        Raises:
+            InputError: If the frames are not uint8 of that shape.
+        """
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+            raise InputError(
+                f"frames must be uint8 (n, height, width, 3), got {frames.dtype} {frames.shape}"
+            )
+        # torch takes neither negative strides nor, without a warning, read-only memory: copy those.
+        images = torch.from_numpy(np.require(frames, requirements=["C", "W"])).permute(0, 3, 1, 2)
+        if images.shape[-2:] != self.size and len(images) > 0:
+            images = transforms.resize(
+                images,
+                list(self.size),
+                interpolation=InterpolationMode(self.normalisation.interpolation),
+                antialias=True,
+            )
+        elif len(images) == 0:
+            images = images.new_empty((0, 3, *self.size))
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
+            for values in (self.normalisation.mean, self.normalisation.std)
+        )
+        return (images.to(torch.float32) - mean).div_(std)
+
+
+def size_for(height: int, width: int, shorter: int = 256) -> tuple[int, int]:
+    """The input size of a frame: aspect kept, shorter side near `shorter`, multiples of 32.
+
+    Raises:
+        InputError: If a side or `shorter` is not positive.
+
+    >>> size_for(540, 960)
+    (256, 448)
+    """
+    if min(height, width, shorter) < 1:
+        raise InputError(
+            f"sizes must be positive, got height {height}, width {width}, shorter {shorter}"
+        )
+    scale = shorter / min(height, width) / COARSEST_STRIDE
+    rounded = (max(1, int(side * scale + 0.5)) * COARSEST_STRIDE for side in (height, width))
+    return next(rounded), next(rounded)
+
+
+def require_aligned(size: tuple[int, int]) -> None:
+    """Raise InputError unless both sides of (height, width) are positive multiples of 32."""
+    if any(side < COARSEST_STRIDE or side % COARSEST_STRIDE for side in size):
+        raise InputError(
+            f"size (height, width) must be multiples of {COARSEST_STRIDE}, got {size}: "
+            "size_for(height, width) gives the nearest"
+        )
