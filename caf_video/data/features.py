@@ -1,0 +1,293 @@
+"""The feature store: frozen feature maps of clips on disk, one safetensors file a clip.
+
+    FOLDER/store.json                   what made the features: a StoreDescription
+    FOLDER/manifest.csv                 the clips, written by the extraction
+    FOLDER/clips/<clip id>.safetensors  feature_maps, frame_indices, times_seconds
+
+Every file is written under a temporary name and renamed, so it is whole or it is not there: an
+extraction that stops, for whatever reason, goes on where it stopped.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from caf_video.errors import CafVideoError
+
+# File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
+_LONGEST_NAME = 160
+
+
+class FeatureStoreError(CafVideoError):
+    """A feature store that cannot be written or read, or holds features of another kind."""
+
+
+@dataclass(frozen=True)
+class StoreDescription:
+    """What made the features of a store. Two descriptions agree if all but `weights` is equal.
+
+    Attributes:
+        backbone: Its name.
+        weights: Where its weights came from; informative, for the same values may lie in two files.
+        weights_sha256: Digest of the values of the weights.
+        stride: Pixels a cell.
+        size: Of the network's input, (height, width).
+        channels: Of a feature map.
+        grid: Cells of a feature map, (h, w).
+        timesteps: t, segments of a clip.
+        candidates: k, stored frames a segment of a training clip; other clips have one.
+        precision: What the backbone computed in.
+    """
+
+    backbone: str
+    weights: str
+    weights_sha256: str
+    stride: int
+    size: tuple[int, int]
+    channels: int
+    grid: tuple[int, int]
+    timesteps: int
+    candidates: int
+    precision: str = "float32"
+
+    def differences(self, other: "StoreDescription") -> list[str]:
+        """The names of the fields in which two descriptions do not agree."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "weights"]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFeatures:
+    """The features of one clip: t timesteps of k candidate frames (1 unless it is for training).
+
+    Attributes:
+        clip_id: Of the clip.
+        feature_maps: (t, k, c, h, w); float16 when read, any float type to write.
+        frame_indices: Positions in the video, int64, (t, k).
+        times_seconds: When those frames appear in the video, float64, (t, k).
+    """
+
+    clip_id: str
+    feature_maps: Tensor
+    frame_indices: Tensor
+    times_seconds: Tensor
+
+
+class FeatureStore:
+    """A folder of clip features that all come from one backbone. Made by `create` or `open`."""
+
+    def __init__(self, folder: Path, description: StoreDescription) -> None:
+        self.folder = folder
+        self.description = description
+        self.manifest_path = folder / "manifest.csv"
+
+    @classmethod
+    def create(cls, folder: str | Path, description: StoreDescription) -> Self:
+        """Make a store, or go on with one of the same description.
+
+        Raises:
+            FeatureStoreError: If the folder is a file, cannot be written, or holds other features.
+        """
+        folder = Path(folder)
+        if _description_file(folder).exists():
+            store = cls.open(folder)
+            store.require(description)
+            return store
+        if folder.exists() and not folder.is_dir():
+            raise FeatureStoreError(f"{folder} is a file, not a folder: choose another folder")
+        try:
+            _clips_folder(folder).mkdir(parents=True, exist_ok=True)
+            if any(_clips_folder(folder).glob("*.safetensors")):
+                raise FeatureStoreError(
+                    f"{folder} holds features but no store.json that says of what: "
+                    "choose another folder, or delete this one"
+                )
+            text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
+            _write_whole(_description_file(folder), text.encode())
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        return cls(folder, description)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open an existing store.
+
+        Raises:
+            FeatureStoreError: If there is none, or its description cannot be read.
+        """
+        folder = Path(folder)
+        file = _description_file(folder)
+        if not file.is_file():
+            raise FeatureStoreError(
+                f"no feature store at {folder} (it has no store.json): "
+                f"make one with `caf-video extract MANIFEST --out {folder}`"
+            )
+        try:
+            fields = json.loads(file.read_text(encoding="utf-8"))
+            for pair in ("size", "grid"):
+                height, width = fields[pair]
+                fields[pair] = (int(height), int(width))
+            return cls(folder, StoreDescription(**fields))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise FeatureStoreError(
+                f"{file} is not a description of a feature store: extract the features again"
+            ) from error
+
+    def require(self, description: StoreDescription) -> None:
+        """Raise FeatureStoreError, naming the fields, unless the store holds such features."""
+        fields = self.description.differences(description)
+        if fields:
+            told = "; ".join(
+                f"{name} is {_short(getattr(self.description, name))}, "
+                f"not {_short(getattr(description, name))}"
+                for name in fields
+            )
+            raise FeatureStoreError(
+                f"{self.folder} holds other features: {told}. "
+                "Choose another folder, or extract into this one after deleting it"
+            )
+
+    def write(self, features: ClipFeatures, clip_key: str) -> None:
+        """Store a clip, replacing what was stored under its id.
+
+        Args:
+            features: Of one clip.
+            clip_key: What the features were made of (video, its size and date, start, end, …):
+                `holds` compares it.
+
+        Raises:
+            FeatureStoreError: If the features have the wrong shape, are not finite or too large for
+                float16, or cannot be written (a full disk). What was stored stays as it is.
+        """
+        clip = f"clip {features.clip_id!r}"
+        maps = features.feature_maps
+        self._require_shapes(clip, features)
+        if not maps.isfinite().all():
+            raise FeatureStoreError(f"features of {clip} are not finite (NaN or infinity)")
+        halves = maps.to(torch.float16)
+        if not halves.isfinite().all():
+            raise FeatureStoreError(
+                f"features of {clip} reach {maps.abs().max().item():.3g}, "
+                "more than float16 holds (65504)"
+            )
+        payload = save(
+            {
+                "feature_maps": halves.contiguous(),
+                "frame_indices": features.frame_indices.to(torch.int64).contiguous(),
+                "times_seconds": features.times_seconds.to(torch.float64).contiguous(),
+            },
+            metadata={"clip_id": features.clip_id, "clip_key": clip_key},
+        )
+        try:
+            _write_whole(self._file(features.clip_id), payload)
+        except OSError as error:
+            raise _unwritable(self._file(features.clip_id), error) from error
+
+    def holds(self, clip_id: str, clip_key: str) -> bool:
+        """Whether the clip is stored, whole, and was made of what `clip_key` says."""
+        try:
+            with safe_open(self._file(clip_id), framework="pt") as stored:
+                metadata = stored.metadata() or {}
+        except (OSError, SafetensorError):
+            return False
+        return metadata.get("clip_id") == clip_id and metadata.get("clip_key") == clip_key
+
+    def read(self, clip_id: str) -> ClipFeatures:
+        """The features of a clip, feature maps (t, k, c, h, w) in float16.
+
+        Raises:
+            FeatureStoreError: If they are missing, damaged, of another shape or not finite; names
+                the file.
+        """
+        file = self._file(clip_id)
+        if not file.is_file():
+            raise FeatureStoreError(
+                f"no features of clip {clip_id!r} in {self.folder} (no file {file.name}): "
+                "run `caf-video extract` again, it adds what is missing"
+            )
+        try:
+            with safe_open(file, framework="pt") as stored:
+                features = ClipFeatures(
+                    clip_id,
+                    stored.get_tensor("feature_maps"),
+                    stored.get_tensor("frame_indices"),
+                    stored.get_tensor("times_seconds"),
+                )
+        except (OSError, SafetensorError) as error:
+            raise FeatureStoreError(f"{file} is damaged: {_REPAIR}") from error
+        self._require_shapes(str(file), features)
+        if not features.feature_maps.isfinite().all():
+            raise FeatureStoreError(f"{file} holds features that are not finite: {_REPAIR}")
+        return features
+
+    def _file(self, clip_id: str) -> Path:
+        # A clip id may hold anything, also a slash.
+        name = quote(clip_id, safe=" ")
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(clip_id.encode()).hexdigest()[:16]}"
+        return _clips_folder(self.folder) / f"{name}.safetensors"
+
+    def _require_shapes(self, what: str, features: ClipFeatures) -> None:
+        wanted = self.description
+        maps, times = tuple(features.feature_maps.shape), tuple(features.times_seconds.shape)
+        frames = tuple(features.frame_indices.shape)
+        shapes = [
+            (wanted.timesteps, candidates, wanted.channels, *wanted.grid)
+            for candidates in sorted({1, wanted.candidates})
+        ]
+        if maps not in shapes:
+            raise FeatureStoreError(
+                f"{what}: feature maps of shape {maps}, the store holds "
+                f"{' or '.join(map(str, shapes))} (timesteps, candidates, channels, h, w)"
+            )
+        if frames != maps[:2] or times != maps[:2]:
+            raise FeatureStoreError(
+                f"{what}: frame indices {frames} and times {times} do not belong to "
+                f"feature maps {maps}: all begin with (timesteps, candidates)"
+            )
+
+
+_REPAIR = "delete it and run `caf-video extract` again, it adds what is missing"
+
+
+def _description_file(folder: Path) -> Path:
+    return folder / "store.json"
+
+
+def _clips_folder(folder: Path) -> Path:
+    return folder / "clips"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text  # a digest
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = file.with_name(f"{file.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> FeatureStoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FeatureStoreError(
+            f"no space left to write {path}: free some and run the same command again, "
+            "it goes on where it stopped"
+        )
+    return FeatureStoreError(f"cannot write {path}: {error.strerror or error}")
