@@ -14,8 +14,8 @@ def constrain(raw: Tensor, constraint: str, space: tuple[int, ...]) -> Tensor:
     * `l2`: raw / ||raw||_2, raw of shape `space` (the paper's);
     * `l1`: raw / ||raw||_1, signed;
     * `softmax`: over all cells at once, positive, summing to 1;
-    * `gaussian`: raw is the free mean, one number an axis, in cells from the middle of the grid; the
-      covariance is the identity in cells, the filter sums to 1. Any grid (the authors': 7x7 only).
+    * `gaussian`: raw is the free mean, one number an axis, in cells from the middle of the grid;
+      covariance the identity in cells, sum 1. Any grid (the authors' is fixed to 7x7).
     """
     return _FILTERS[constraint](raw, space)
 

@@ -60,7 +60,7 @@ def grad_cam_of(
 
 
 def feature_norm(feature_map: Tensor) -> Tensor:
-    """The plain norm over channels of the map that the filter multiplies: (…, c, h, w) to (…, h, w).
+    """The norm over channels of the map that the filter multiplies: (…, c, h, w) to (…, h, w).
 
     A strong baseline of where a network looked (method 6), so it is always reported.
     """

@@ -1,4 +1,4 @@
-"""n problems of one kind, side by side: the form in which every iterative solver meets a network."""
+"""n problems of one kind, side by side: the form in which a solver meets a network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

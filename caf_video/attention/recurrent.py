@@ -39,7 +39,7 @@ class ClipExplanation:
     """A filter for every frame of every clip.
 
     Attributes:
-        filters: Signed, unit norm, shape (b, t, h, w); frame t's is solved with the others unfiltered.
+        filters: Signed, unit norm, (b, t, h, w); each solved with the other frames unfiltered.
         heatmaps: |f| resized, shape (b, t, height, width).
         losses: ||NT(x) - FT(x, f_t)||^2, shape (b, t).
         steps: Evaluations each took, shape (b, t).
@@ -124,13 +124,13 @@ def frame_influence(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
             maps = clip_model.features(chunk).clone()
             _check_finite(maps, "feature map A", first)
             embeddings = clip_model.head(maps)
-            change = []
+            moved_by = []
             for frame in range(timesteps):
                 blanked = maps.clone()
                 blanked[:, frame] = 0
                 moved = clip_model.head(blanked) - embeddings
-                change.append(moved.flatten(1).norm(dim=1, dtype=_accurate(maps.dtype)))
-            changes.append(torch.stack(change, dim=1))
+                moved_by.append(moved.flatten(1).norm(dim=1, dtype=_accurate(maps.dtype)))
+            changes.append(torch.stack(moved_by, dim=1))
     change = torch.cat(changes)
     total = change.sum(dim=1, keepdim=True)
     return torch.where(total > 0, change / total.where(total > 0, 1.0), 1 / timesteps)
@@ -257,11 +257,11 @@ def _agrees(tail: RecurrentTail, clip_model: ClipModel, maps: Tensor) -> bool:
 
 def _bytes_a_clip(clip_model: ClipModel, maps: Tensor) -> int:
     """Bytes that one evaluation reads for all frames of one clip."""
-    timesteps, channels, cells = maps.shape[1], maps.shape[2], maps[0, 0, 0].numel()
+    timesteps, channels, cells = maps.shape[1], maps.shape[2], maps.shape[3:].numel()
     if not has_recurrent_head(clip_model):
         return timesteps * maps[0].nbytes
     model = cast(RecurrentHead, clip_model)
-    gates = model.lstm.weight_ih_l0.shape[0]
+    gates = (4 if isinstance(model.lstm, nn.LSTM) else 3) * model.lstm.hidden_size
     rows = min(channels, gates) if model.pooling == "average" else gates
     return 4 * timesteps * rows * cells
 

@@ -15,7 +15,7 @@ class FilterSolution:
         filters: f, signed, of unit norm under their constraint, shape (n, *space).
         losses: The loss of each filter, shape (n,).
         steps: Evaluations of the loss that each problem took, shape (n,).
-        settled: Whether each problem met its solver's test; False means it ran out of steps, shape (n,).
+        settled: Whether each met its solver's test; False: it ran out of steps, shape (n,).
         solver: The name of the solver that found them.
         trace: On request, the filters after each accepted step, (steps, *space) per problem.
     """
@@ -29,7 +29,7 @@ class FilterSolution:
 
 
 def join_solutions(parts: Sequence[FilterSolution]) -> FilterSolution:
-    """The solutions of consecutive chunks of problems as one; `solver` names each that took part."""
+    """The solutions of consecutive chunks of problems as one; `solver` names all that took part."""
     traces = [part.trace for part in parts]
     return FilterSolution(
         filters=torch.cat([part.filters for part in parts]),
