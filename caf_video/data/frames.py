@@ -1,0 +1,120 @@
+"""The sampled frames of clips as tensors, decoded in worker processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from caf_video.data.manifest import Clip
+from caf_video.data.sampling import clip_frame_range, segment_frame_indices
+from caf_video.data.video import VideoError, VideoReader
+from caf_video.errors import CafVideoError
+
+Transform = Callable[[np.ndarray], Tensor]
+
+
+@dataclass(frozen=True)
+class ClipSample:
+    """The frames that stand for a clip: t timesteps of k candidates each.
+
+    Attributes:
+        clip_id: Of the clip.
+        images: What the transform made of the frames, (t, k, 3, h, w).
+        frame_indices: Positions in the video, int64, (t, k).
+        times_seconds: When those frames appear in the video, float64, (t, k).
+    """
+
+    clip_id: str
+    images: Tensor
+    frame_indices: Tensor
+    times_seconds: Tensor
+
+
+class ClipFrames(Dataset[ClipSample]):
+    """Clips as samples of frames: several candidates a segment for training, else its middle frame.
+
+    The video is opened inside `__getitem__`: a decoder opened before a fork hangs (method 5).
+
+    Args:
+        clips: In the order of the samples.
+        timesteps: t, the segments of a clip.
+        candidates: k for clips of the train split, odd; the others have one.
+        transform: From frames, uint8 RGB (n, height, width, 3), to images (n, 3, h, w).
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], *, timesteps: int, candidates: int, transform: Transform
+    ) -> None:
+        # Here rather than in a worker process, whose errors come back with a traceback around them.
+        segment_frame_indices(0, 1, timesteps=timesteps, candidates=candidates)
+        self.clips = list(clips)
+        self.timesteps = timesteps
+        self.candidates = candidates
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, position: int) -> ClipSample:
+        """Decode one clip.
+
+        Raises:
+            VideoError: The video cannot be read.
+            ManifestError: The clip starts after the end of its video.
+        """
+        clip = self.clips[position]
+        candidates = self.candidates if clip.split == "train" else 1
+        with VideoReader(clip.path) as reader:
+            times = reader.times_seconds
+            first, stop = clip_frame_range(clip, times, reader.info.duration_seconds)
+            indices = segment_frame_indices(
+                first, stop, timesteps=self.timesteps, candidates=candidates
+            )
+            frames = reader.read(indices.ravel().tolist())
+        return ClipSample(
+            clip_id=clip.clip_id,
+            images=self.transform(frames).unflatten(0, indices.shape),
+            frame_indices=torch.from_numpy(indices),
+            times_seconds=torch.from_numpy(times[indices]),
+        )
+
+
+def load_samples(frames: ClipFrames, *, workers: int = 0) -> Iterator[ClipSample]:
+    """Decode all clips in order, ahead of the caller, in `workers` processes (0: in this one).
+
+    Raises:
+        CafVideoError: As `ClipFrames.__getitem__`, in one line: the loader itself would wrap it in
+            the traceback of its worker process.
+        VideoError: A decoder took its process down.
+    """
+    loader = DataLoader(_ErrorsAsData(frames), batch_size=None, num_workers=workers)
+    try:
+        for sample in loader:
+            if isinstance(sample, CafVideoError):
+                raise sample
+            yield sample
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise VideoError(
+            "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
+        ) from error
+
+
+class _ErrorsAsData(Dataset[ClipSample | CafVideoError]):
+    """The same samples, where an expected failure is returned, not raised."""
+
+    def __init__(self, frames: ClipFrames) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, position: int) -> ClipSample | CafVideoError:
+        try:
+            return self.frames[position]
+        except CafVideoError as error:
+            return error
