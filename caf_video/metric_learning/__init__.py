@@ -3,3 +3,22 @@
 Imports nothing of ours but errors; its foreign door is torch.
 Law: same input, same output.
 """
+
+from caf_video.metric_learning.batch import unit_norm
+from caf_video.metric_learning.n_pair import NPairLoss, n_pair_loss
+from caf_video.metric_learning.sampler import PKBatchSampler
+from caf_video.metric_learning.triplet import (
+    TripletLoss,
+    batch_hard_triplet_loss,
+    semi_hard_triplet_loss,
+)
+
+__all__ = [
+    "NPairLoss",
+    "PKBatchSampler",
+    "TripletLoss",
+    "batch_hard_triplet_loss",
+    "n_pair_loss",
+    "semi_hard_triplet_loss",
+    "unit_norm",
+]

@@ -1,0 +1,78 @@
+"""Batches of P classes with K samples each, in which every sample has a positive."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from caf_video.errors import InputError
+
+
+class PKBatchSampler(Sampler[list[int]]):
+    """Draws P classes a batch, and K different samples of each.
+
+    A sample is at most once in a batch, so never its own positive. A class with fewer than K gives
+    all it has, and where there are fewer than P classes all are drawn: such a batch is smaller.
+    Batches are drawn independently of each other: the same seed and batch number give the same
+    batch, whatever was drawn before, so training can go on from any batch.
+
+    Args:
+        labels: The class of every sample.
+        classes_per_batch: P, at least 2.
+        samples_per_class: K, at least 2.
+        batches_per_epoch: How many batches one pass of the iterator gives.
+        seed: Of the draws.
+
+    Raises:
+        InputError: On numbers too small, a single class, or a class with one sample, by its name.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        *,
+        classes_per_batch: int,
+        samples_per_class: int,
+        batches_per_epoch: int,
+        seed: int,
+    ) -> None:
+        if classes_per_batch < 2 or samples_per_class < 2:
+            raise InputError(
+                f"batches of {classes_per_batch} classes x {samples_per_class} samples: "
+                "a ranking loss needs at least 2 x 2"
+            )
+        if batches_per_epoch < 1:
+            raise InputError(f"{batches_per_epoch} batches an epoch: wanted 1 or more")
+        members: dict[str, list[int]] = defaultdict(list)
+        for position, label in enumerate(labels):
+            members[label].append(position)
+        if len(members) < 2:
+            raise InputError(f"{len(members)} class to draw batches from: wanted 2 or more")
+        for label, positions in members.items():
+            if len(positions) < 2:
+                raise InputError(f"class {label!r} has one sample: it needs two to form a pair")
+        self._classes = [np.asarray(positions) for positions in members.values()]
+        self._classes_per_batch = classes_per_batch
+        self._samples_per_class = samples_per_class
+        self._batches_per_epoch = batches_per_epoch
+        self._seed = seed
+        self._epoch = 0
+
+    def batch(self, number: int) -> list[int]:
+        """Positions in batch `number` of the whole training, class after class."""
+        random = np.random.default_rng((self._seed, number))
+        chosen = random.permutation(len(self._classes))[: self._classes_per_batch]
+        drawn = [random.permutation(self._classes[c])[: self._samples_per_class] for c in chosen]
+        return np.concatenate(drawn).tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass of the iterator gives, from 0 on."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._batches_per_epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self._epoch * self._batches_per_epoch
+        return (self.batch(first + position) for position in range(self._batches_per_epoch))
