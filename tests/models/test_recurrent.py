@@ -1,0 +1,174 @@
+"""The recurrent embedder in its two halves, against the text of Fig. 8 written out slowly."""
+
+import pytest
+import torch
+from torch import nn
+
+from caf_video.errors import InputError
+from caf_video.models.recurrent import RecurrentEmbedder
+
+SHAPES = [
+    {},
+    {"spatial_kernel": None, "coordinates": False},
+    {"coordinates": False},
+    {"pooling": "flatten"},
+    {"pooling": "flatten", "spatial_kernel": None, "coordinates": False, "channels": 20},
+    {"spatial_kernel": 5, "embedding_dim": 4, "hidden": 3},
+]
+
+
+def embedder(generator: torch.Generator, **changes) -> RecurrentEmbedder:
+    settings = dict(channels=6, hidden=8, embedding_dim=5)
+    model = RecurrentEmbedder(7, (3, 4), **{**settings, **changes}).double()
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3
+    mean, std = torch.randn(2, 7, generator=generator, dtype=torch.float64)
+    model.fit_standardisation(mean, std.abs())
+    return model
+
+
+def clips(generator: torch.Generator, count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 3, 7, 3, 4, generator=generator, dtype=torch.float64)
+
+
+def slowly(model: RecurrentEmbedder, feature_maps: torch.Tensor) -> torch.Tensor:
+    """Fig. 8, a clip and a frame at a time, with textbook layers."""
+    one_by_one = nn.Conv2d(7, model.hyperparameters["channels"], 1).double()
+    one_by_one.weight.data = model.reduce.weight.data[:, :, None, None]
+    one_by_one.bias.data = model.reduce.bias.data
+    embeddings = []
+    for clip in feature_maps:
+        states = []
+        for frame in clip:
+            mean, std = model.channel_mean[:, None, None], model.channel_std[:, None, None]
+            maps = one_by_one(((frame - mean) / std)[None])[0]
+            if model.hyperparameters["coordinates"]:
+                x = torch.tensor([[0, 1 / 3, 2 / 3, 1]] * 3, dtype=torch.float64)
+                y = torch.tensor([[0.0] * 4, [0.5] * 4, [1.0] * 4], dtype=torch.float64)
+                maps = torch.cat([maps, x[None], y[None]])
+            maps = maps.relu()
+            if model.spatial is not None:
+                maps = model.spatial(maps[None])[0].relu()
+            pooled = maps.mean(dim=(1, 2)) if model.pooling == "average" else maps.reshape(-1)
+            states.append(pooled)
+        _, (last, _) = model.lstm(torch.stack(states)[None])
+        embeddings.append(model.projection(last[0, 0]))
+    return torch.stack(embeddings)
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_it_is_figure_8(generator, changes) -> None:
+    model, maps = embedder(generator, **changes), clips(generator)
+    torch.testing.assert_close(model(maps), slowly(model, maps))
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_the_model_is_its_head_after_its_features(generator, changes) -> None:
+    model, maps = embedder(generator, **changes), clips(generator)
+    filtered = model.features(maps)
+    assert filtered.shape == (2, 3, model.hyperparameters["channels"], 3, 4)
+    assert (filtered >= 0).all()
+    assert torch.equal(model(maps), model.head(filtered))
+
+
+@pytest.mark.parametrize("changes", SHAPES)
+def test_its_hyperparameters_build_it_again(generator, changes) -> None:
+    model, maps = embedder(generator, **changes), clips(generator)
+    again = RecurrentEmbedder(**model.hyperparameters).double()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(maps), model(maps))
+
+
+def test_a_batch_gives_what_its_clips_give_one_by_one(generator) -> None:
+    model, maps = embedder(generator), clips(generator, 4)
+    alone = torch.cat([model(clip[None]) for clip in maps])
+    torch.testing.assert_close(model(maps), alone)
+
+
+def test_frames_do_not_touch_each_other_before_the_lstm(generator) -> None:
+    model, maps = embedder(generator), clips(generator)
+    changed = maps.clone()
+    changed[:, 1] += 1
+    before, after = model.features(maps), model.features(changed)
+    torch.testing.assert_close(before[:, [0, 2]], after[:, [0, 2]])
+    assert not torch.allclose(before[:, 1], after[:, 1])
+
+
+def test_the_order_of_the_frames_counts(generator) -> None:
+    model, maps = embedder(generator), clips(generator)
+    assert not torch.allclose(model(maps), model(maps.flip(1)))
+
+
+def test_the_place_of_the_evidence_counts_only_with_coordinates(generator) -> None:
+    maps = clips(generator)
+    maps[..., 0] = maps[..., -1] = maps[:, :, :, 0] = maps[:, :, :, -1] = 0  # clear of the border
+    for coordinates in (False, True):
+        model = embedder(generator, coordinates=coordinates, spatial_kernel=1)
+        same = torch.allclose(model(maps), model(maps.roll(1, dims=4)))
+        assert same is not coordinates
+
+
+def test_half_precision_maps_in_any_memory_layout_are_taken(generator) -> None:
+    model, maps = embedder(generator).float(), clips(generator)
+    halves = maps.half()
+    channels_last = halves.movedim(2, 4).contiguous().movedim(4, 2)
+    torch.testing.assert_close(model(halves), model(maps.float()), atol=1e-3, rtol=1e-2)
+    torch.testing.assert_close(model(channels_last), model(halves))
+
+
+def test_a_dead_channel_is_left_at_its_scale(generator) -> None:
+    model = embedder(generator)
+    std = torch.ones(7, dtype=torch.float64)
+    std[2] = 0
+    model.fit_standardisation(torch.zeros(7), std)
+    assert torch.equal(model.channel_std, torch.ones(7, dtype=torch.float64))
+
+
+def test_the_standardisation_is_saved_and_the_places_are_not() -> None:
+    names = RecurrentEmbedder(7, (3, 4)).state_dict().keys()
+    assert {"channel_mean", "channel_std"} <= names
+    assert "places" not in names
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        ((2, 3, 8, 3, 4), "(b, t, 7, 3, 4)"),
+        ((2, 3, 7, 4, 3), "(b, t, 7, 3, 4)"),
+        ((3, 7, 3, 4), "b"),
+    ],
+)
+def test_maps_of_another_shape_are_refused(generator, shape, wanted) -> None:
+    with pytest.raises(InputError, match="feature maps have shape") as refusal:
+        embedder(generator)(torch.zeros(shape, dtype=torch.float64))
+    assert wanted in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling": "max"}, "unknown pooling 'max'"),
+        ({"spatial_kernel": 2}, "wanted an odd size"),
+        ({"spatial_kernel": None}, "coordinates without a spatial convolution"),
+        ({"channels": 0}, "channels 0"),
+        ({"grid": (0, 4)}, "grid height 0"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(changes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        RecurrentEmbedder(**{"in_channels": 7, "grid": (3, 4), **changes})
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (torch.zeros(6), torch.ones(7), "channel mean has shape (6,)"),
+        (torch.zeros(7), torch.ones(8), "channel std has shape (8,)"),
+        (torch.full((7,), torch.nan), torch.ones(7), "channel 0 has mean nan"),
+        (torch.zeros(7), -torch.ones(7), "channel 0 has mean 0.0 and std -1.0"),
+    ],
+)
+def test_a_standardisation_that_is_none_is_refused(mean, std, message) -> None:
+    with pytest.raises(InputError) as refusal:
+        RecurrentEmbedder(7, (3, 4)).fit_standardisation(mean, std)
+    assert message in str(refusal.value)
