@@ -19,7 +19,7 @@ from caf_video.errors import InputError
 
 FEATURE_CHUNK_BYTES = 64 * 2**20  # of input maps that go through `features` at once
 PROBLEM_CHUNK_BYTES = 16 * 2**20  # of what one evaluation reads: half a last-level cache
-TAIL_TOLERANCE = 1e-3  # relative error at which a head is not the structure it declares
+STRUCTURE_TOLERANCE = 1e-3  # relative error at which a head is not what it declares to be
 
 
 class ClipModel(Protocol):
@@ -83,13 +83,25 @@ def explain_clip(
         raise InputError(f'solver is "{solver}", wanted "auto", "spectral" or "descent"')
     feature_maps = check_clip_maps(clip_model, feature_maps)
     clips, timesteps = feature_maps.shape[:2]
-    solutions = []
+    solutions: list[FilterSolution] = []
     with undisturbed(clip_model), torch.no_grad():
         for first, chunk in _chunks(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
             maps = clip_model.features(chunk).clone()
             _check_finite(maps, "feature map A", first)
-            for start, part in _chunks(maps, _bytes_a_clip(clip_model, maps), PROBLEM_CHUNK_BYTES):
-                solutions.append(_solve(clip_model, part, first + start, solver, seed))
+            if not solutions:
+                structured = solver != "descent" and _keeps_to_its_structure(clip_model, maps)
+            bytes_a_clip = _bytes_a_clip(clip_model, maps, structured)
+            for start, part in _chunks(maps, bytes_a_clip, PROBLEM_CHUNK_BYTES):
+                solutions.append(
+                    _solve(
+                        clip_model,
+                        part,
+                        first_clip=first + start,
+                        structured=structured,
+                        solver=solver,
+                        seed=seed,
+                    )
+                )
     solution = join_solutions(solutions)
     heatmaps = filters_to_heatmaps(solution.filters, size or solution.filters.shape[1:])
     return ClipExplanation(
@@ -193,6 +205,8 @@ def check_clip_maps(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
 
 
 def _check_finite(maps: Tensor, what: str, first_clip: int) -> None:
+    if maps.sum(dtype=_accurate(maps.dtype)).isfinite():  # one cheap pass; nothing cancels a NaN
+        return
     finite = maps.flatten(2).isfinite().all(dim=2)
     if not finite.all():
         clip, frame = (~finite).nonzero()[0].tolist()
@@ -200,12 +214,22 @@ def _check_finite(maps: Tensor, what: str, first_clip: int) -> None:
 
 
 def _solve(
-    clip_model: ClipModel, maps: Tensor, first_clip: int, solver: str, seed: int
+    clip_model: ClipModel,
+    maps: Tensor,
+    *,
+    first_clip: int,
+    structured: bool,
+    solver: str,
+    seed: int,
 ) -> FilterSolution:
     """All frames of some clips, rows in the order clip, then frame."""
     clips, timesteps = maps.shape[:2]
-    response = _response(clip_model, maps, generic=solver == "descent")
-    with torch.no_grad():
+    response: Response
+    if structured:
+        tail = RecurrentTail(cast(RecurrentHead, clip_model), maps)
+        response, reference = tail, tail.embeddings
+    else:
+        response = FramewiseResponse(clip_model.head, maps)
         reference = clip_model.head(maps).flatten(1).to(response.dtype)
     _check_finite(reference[:, None], "embedding", first_clip)
 
@@ -228,37 +252,29 @@ def _solve(
     )
 
 
-def _response(clip_model: ClipModel, maps: Tensor, *, generic: bool) -> Response:
-    """The model's own structure where it declares one and keeps to it, else its whole head."""
-    if not generic and has_recurrent_head(clip_model):
-        tail = RecurrentTail(cast(RecurrentHead, clip_model), maps)
-        if _agrees(tail, clip_model, maps):
-            return tail
-    return FramewiseResponse(clip_model.head, maps)
+def _keeps_to_its_structure(clip_model: ClipModel, maps: Tensor) -> bool:
+    """Whether the head is what its attributes declare: tried on random maps of these maps' scale.
 
-
-def _agrees(tail: RecurrentTail, clip_model: ClipModel, maps: Tensor) -> bool:
-    """Whether the tail computes the head: a clip as it is, and each of its frames signed at random.
-
-    Signed, since a head with a ReLU before its pooling would pass with positive filters.
+    Signed maps: a head with a ReLU before its pooling would pass with positive ones.
     """
-    clips, timesteps = maps.shape[:2]
+    if not has_recurrent_head(clip_model):
+        return False
     generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(timesteps, *tail.space, generator=generator, dtype=torch.float64)
-    probe = probe.to(tail.device, tail.dtype)
-    first_clip = torch.arange(timesteps, device=maps.device) * clips
-    head_outputs = FramewiseResponse(clip_model.head, maps[:1])(probe)
-    difference = tail.select(first_clip)(probe) - head_outputs
-    clean = tail.outputs()[:clips] - clip_model.head(maps).flatten(1).to(tail.dtype)
-    scale = head_outputs.abs().max()
-    tolerance = TAIL_TOLERANCE if maps.dtype.itemsize > 2 else 50 * TAIL_TOLERANCE
-    return bool(torch.maximum(difference.abs().max(), clean.abs().max()) <= tolerance * scale)
+    probe = torch.randn(2, *maps.shape[1:], generator=generator)
+    scale = maps.float().abs().mean()
+    probe = (probe.to(maps.device) * scale.where(scale > 0, 1.0)).to(maps.dtype)
+    expected = clip_model.head(probe)
+    found = RecurrentTail(cast(RecurrentHead, clip_model), probe).embeddings
+    if found.shape != expected.shape:
+        return False
+    tolerance = STRUCTURE_TOLERANCE if maps.dtype.itemsize > 2 else 50 * STRUCTURE_TOLERANCE
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
 
 
-def _bytes_a_clip(clip_model: ClipModel, maps: Tensor) -> int:
+def _bytes_a_clip(clip_model: ClipModel, maps: Tensor, structured: bool) -> int:
     """Bytes that one evaluation reads for all frames of one clip."""
     timesteps, channels, cells = maps.shape[1], maps.shape[2], maps.shape[3:].numel()
-    if not has_recurrent_head(clip_model):
+    if not structured:
         return timesteps * maps[0].nbytes
     model = cast(RecurrentHead, clip_model)
     gates = (4 if isinstance(model.lstm, nn.LSTM) else 3) * model.lstm.hidden_size

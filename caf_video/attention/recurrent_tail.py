@@ -88,12 +88,14 @@ class RecurrentTail:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def outputs(self) -> Tensor:
-        """NT(x), from the clean pass, for every problem's clip (m, d)."""
-        return self._clean.embeddings[self.clips]
+    @property
+    def embeddings(self) -> Tensor:
+        """NT(x) of the clips (b, d), from the clean pass."""
+        return self._clean.embeddings
 
     def __call__(self, filters: Tensor) -> Tensor:
-        product = torch.bmm(self._product, filters.flatten(1)[:, :, None]).squeeze(2)
+        # A row times a matrix: as a matrix times a column it is 3 to 30 times slower on a CPU.
+        product = torch.bmm(filters.flatten(1)[:, None], self._product.mT).squeeze(1)
         if self._to_gates is not None:
             product = product @ self._to_gates.T
         if self._layers[0].input_bias is not None:
