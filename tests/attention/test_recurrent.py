@@ -82,8 +82,8 @@ def one_frame_at_a_time(model: ClipNet, feature_maps: Tensor) -> tuple[Tensor, T
         for frame in range(maps.shape[1]):
             raw = torch.ones_like(maps[0, 0, 0]).requires_grad_()
             optimizer = torch.optim.Adam([raw], lr=0.1)
-            schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.985)
-            for _ in range(450):
+            schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+            for _ in range(700):
                 f = raw / raw.norm()
                 filtered = torch.stack(
                     [a * f if t == frame else a for t, a in enumerate(maps[clip])]
