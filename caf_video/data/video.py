@@ -2,6 +2,10 @@
 
 Two readers give the same pixels (measured: identical on all real videos at hand). decord is the
 default where the index of the file says that it is exact, PyAV reads everything else.
+
+Frames made from damaged data are refused wherever the data or the decoder tell: noise and holes of
+zeros in H.264 and MPEG-4 (measured on real video: no wrong frame in 198 of 200 damaged files), holes
+in HEVC. Noise in HEVC, VP9, AV1 and GIF decodes to a wrong picture without a sign.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,8 +46,8 @@ class VideoInfo:
 class VideoReader:
     """The frames of a video file, by index or in a row.
 
-    Open it in the process and the thread that read from it (in a dataset: in `__getitem__`), and
-    use it as a context manager.
+    Open it in the process and the thread that read from it (in a dataset: in `__getitem__`), best
+    as a context manager. The index of the file is kept: opening it again is fast.
 
     Args:
         path: The file.

@@ -83,7 +83,9 @@ class DecordReader:
         self._failures = (decord.DECORDError, decord.DECORDLimitReachedError) + _FAILURES
         try:
             # One thread: loaders run one process a core. No frame may be replaced by another.
-            self._reader: Any = decord.VideoReader(str(index.path), num_threads=1, fault_tol=0)
+            self._reader: Any = decord.VideoReader(
+                str(index.path.absolute()), num_threads=1, fault_tol=0
+            )
         except self._failures as error:
             raise DecordGaveUp("it can't open the file") from error
         if len(self._reader) != index.frame_count:

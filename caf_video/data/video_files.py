@@ -114,7 +114,8 @@ def _why_unreadable(path: Path, error: Exception | None) -> str:
     """What is wrong with a file that FFmpeg does not open or finds nothing in."""
     if isinstance(error, PermissionError):
         return f"{path} can't be opened: permission denied"
-    start = path.open("rb").read(12)
+    with path.open("rb") as file:
+        start = file.read(12)
     if start[4:8] in MP4_SIGNATURES and not _has_whole_moov(path):
         return (
             f"{path} is cut short: its index (moov) is missing, "

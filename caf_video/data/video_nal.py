@@ -9,6 +9,7 @@ HEVC_SLICES = range(0, 32)
 # No encoder leaves these bytes in a unit (emulation prevention, ITU-T H.264, 7.4.1). In a slice
 # they are a hole in the file, filled with zeros as a rule, and decode to a wrong picture.
 FORBIDDEN = re.compile(rb"\0\0[\0-\2]")
+MOST_PADDING = 64  # zeros that a writer may leave behind a unit
 
 
 class NalReader:
@@ -36,8 +37,9 @@ class NalReader:
         end = 0
         for kind, start, end in self._units(packet):
             if kind in slices:
-                unit = packet[start:end].rstrip(b"\0")  # some writers pad a unit with zeros
-                if FORBIDDEN.search(unit):
+                unit = packet[start:end]
+                filled = unit.rstrip(b"\0")
+                if len(unit) - len(filled) > MOST_PADDING or FORBIDDEN.search(filled):
                     return True
         return end != len(packet)
 

@@ -1,4 +1,4 @@
-"""Frames through PyAV: exact to the frame in whatever FFmpeg decodes, and never a damaged one."""
+"""Frames through PyAV: exact to the frame in all that FFmpeg decodes, and strict about damage."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -100,8 +100,7 @@ class _SoughtFrames:
         keys = np.flatnonzero(packets.is_key)
         self._keys = keys[np.argsort(packets.pts[keys])]
         self._open = ExitStack()
-        self._container: InputContainer | None = None
-        self._stream: VideoStream | None = None
+        self._source: tuple[InputContainer, VideoStream] | None = None
         self._to_feed: Iterator[av.Packet] = iter(())
         # The run under way: packets from position `start` on, `next` to be decoded now.
         self._start, self._next = 0, -1
@@ -142,9 +141,8 @@ class _SoughtFrames:
 
     def _feed(self) -> None:
         """Decode the next packet, or at the end what the decoder still holds."""
-        assert self._stream is not None
         packet = next(self._to_feed, None)
-        frames, went_well = decode_packet(self._stream.codec_context, packet)
+        frames, went_well = decode_packet(self._opened()[1].codec_context, packet)
         if packet is None:
             self._at_end = True
         else:
@@ -155,17 +153,19 @@ class _SoughtFrames:
             self._next += 1
         for frame in frames:
             position = self._packets.position(frame.pts)
-            if position is not None:
-                pts = int(self._packets.pts[position])
-                self._whole[position] = not (frame.is_corrupt or self._packets.is_damaged[position])
-                self._latest = max(self._latest, pts)
-                if pts >= self._floor:
-                    self._kept[pts] = frame
+            if position is None:
+                continue
+            pts = int(self._packets.pts[position])
+            self._whole[position] = not (frame.is_corrupt or self._packets.is_damaged[position])
+            self._latest = max(self._latest, pts)
+            if pts >= self._floor:
+                self._kept[pts] = frame
 
     def _restart(self, key: int) -> None:
         """Begin a new run at a keyframe."""
         if not (self._seek(key) and self._skip_to(key)):
-            self._reopen()
+            self.close()
+            self._to_feed = self._read_packets()
             if not self._skip_to(key):
                 raise VideoError(f"{self._path} has changed while it was read")
         self._start = self._next = key
@@ -175,15 +175,12 @@ class _SoughtFrames:
         self._kept.clear()
 
     def _seek(self, key: int) -> bool:
-        if self._container is None or self._stream is None:
-            self._reopen()
-        assert self._container is not None
-        assert self._stream is not None
+        container, stream = self._opened()
         try:
-            self._container.seek(int(self._packets.dts[key]), stream=self._stream)
+            container.seek(int(self._packets.dts[key]), stream=stream)
         except av.FFmpegError:
             return False
-        self._stream.codec_context.flush_buffers()
+        stream.codec_context.flush_buffers()
         self._to_feed = self._read_packets()
         return True
 
@@ -198,21 +195,19 @@ class _SoughtFrames:
                 return True
         return False
 
-    def _reopen(self) -> None:
-        self.close()
-        self._container, self._stream = self._open.enter_context(open_video(self._path))
-        self._to_feed = self._read_packets()
-
     def _read_packets(self) -> Iterator[av.Packet]:
-        assert self._container is not None
+        container, stream = self._opened()
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:
-                    yield packet
+            yield from (packet for packet in container.demux(stream) if packet.size)
         except av.FFmpegError as error:
             raise VideoError(f"{self._path} can't be read: {error.strerror}") from None
 
+    def _opened(self) -> tuple[InputContainer, VideoStream]:
+        if self._source is None:
+            self._source = self._open.enter_context(open_video(self._path))
+        return self._source
+
     def close(self) -> None:
         self._open.close()
-        self._container = self._stream = None
-        self._next = -1
+        self._source = None
+        self._next = -1  # no run under way

@@ -5,7 +5,9 @@ and tells what decoding must give: how many frames, shown when, from which keyfr
 Files whose packets do not tell it (AVI, program and raw streams, VP8) are decoded once.
 """
 
+import os
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,7 @@ from caf_video.data.video_files import (
     video_streams,
 )
 from caf_video.data.video_index import Orientation, Packets, VideoIndex
-from caf_video.data.video_nal import NalReader
+from caf_video.data.video_nal import MOST_PADDING, NalReader
 
 # Containers whose packets carry presentation times, and codecs of which one packet is one frame.
 TIMED_CONTAINERS = frozenset({"mov", "matroska", "mpegts", "gif"})
@@ -35,6 +37,7 @@ FRAME_PER_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video
 INTERLACED = frozenset({2, 3, 4, 5})  # FFmpeg's AVFieldOrder; in MPEG-TS a packet may be a field
 PARTIAL_PACKETS = frozenset({"mov", "avi", "flv"})  # a corrupt packet there is one cut by the end
 HEADER_SLACK_SECONDS = 0.5  # a Matroska header's duration may be rounded up
+GIF_TRAILER = b";"
 CACHED_FILES = 32  # 3 MB each for an hour of video
 
 
@@ -48,17 +51,17 @@ def index_video(path: Path) -> VideoIndex:
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return _index_video(path, 0, 0)  # which says what is wrong
-    return _index_video(path, status.st_size, status.st_mtime_ns)
+        return _index_video(path, 0)  # which says what is wrong
+    return _index_video(path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 @lru_cache(maxsize=CACHED_FILES)
-def _index_video(path: Path, file_size: int, _modified: int) -> VideoIndex:
+def _index_video(path: Path, file_size: int, *_identity: int) -> VideoIndex:
     with open_video(path) as (container, stream):
         listing = _list_packets(path, container, stream)
         _check_whole(path, file_size, container, stream, listing)
         if listing.packets is not None:
-            return _index_from_packets(path, container, stream, listing)
+            return _index_from_packets(path, container, stream, listing, listing.packets)
     with open_video(path) as (container, stream):
         return _index_by_decoding(path, container, stream)
 
@@ -124,7 +127,7 @@ def _list_packets(path: Path, container: InputContainer, stream: VideoStream) ->
         ) from None
     if first_frame is None:
         first_frame = next(iter(decode_packet(context, None)[0]), None)
-    packets = _as_packets(rows) if _packets_tell_frames(container, context) else None
+    packets = _as_packets(rows) if _packets_tell_frames(container, context, rows) else None
     end_seconds = max(
         (float(end * (container.streams[at].time_base or 0)) for at, end in ends.items()),
         default=0.0,
@@ -132,22 +135,25 @@ def _list_packets(path: Path, container: InputContainer, stream: VideoStream) ->
     return _Listing(rows, packets, first_frame, end_seconds)
 
 
-def _packets_tell_frames(container: InputContainer, context: VideoCodecContext) -> bool:
+def _packets_tell_frames(
+    container: InputContainer, context: VideoCodecContext, rows: list[_Row]
+) -> bool:
+    """Whether each packet is one frame, and bears the time at which that frame is shown."""
     name = _short_name(container)
-    return (
-        name in TIMED_CONTAINERS
-        and context.codec.canonical_name in FRAME_PER_PACKET
-        and not (name == "mpegts" and context.field_order in INTERLACED)
-    )
-
-
-def _as_packets(rows: list[_Row]) -> Packets | None:
-    """None if some presentation time is missing or repeated, or there is no keyframe."""
+    if name not in TIMED_CONTAINERS or context.codec.canonical_name not in FRAME_PER_PACKET:
+        return False
+    if name == "mpegts" and context.field_order in INTERLACED:
+        return False
     times = [row.pts for row in rows if row.pts is not None]
-    if not rows or len(set(times)) < len(rows) or not any(row.is_key for row in rows):
-        return None
+    if len(set(times)) < len(rows) or not any(row.is_key for row in rows):
+        return False
+    # Where the codec reorders frames and the times do not, they were written by a guess.
+    return not (context.has_b_frames and len(times) > 1 and times == sorted(times))
+
+
+def _as_packets(rows: list[_Row]) -> Packets:
     return Packets(
-        pts=np.array(times, dtype=np.int64),
+        pts=np.array([row.pts for row in rows], dtype=np.int64),
         dts=np.array([row.pts if row.dts is None else row.dts for row in rows], dtype=np.int64),
         is_key=np.array([row.is_key for row in rows]),
         is_hidden=np.array([row.is_hidden for row in rows]),
@@ -178,15 +184,25 @@ def _check_whole(
             raise VideoError(
                 f"{path} is cut short: it ends at {listing.end_seconds:.2f} s of {promised:.2f} s"
             )
+    if name == "gif" and not _ends_with(path, GIF_TRAILER):
+        raise VideoError(f"{path} is cut short: the mark at the end of a GIF is missing")
     if not listing.rows:
         raise VideoError(f"{path} holds no frame")
 
 
+def _ends_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, MOST_PADDING), os.SEEK_END)
+        return file.read().rstrip(b"\0").endswith(mark)
+
+
 def _index_from_packets(
-    path: Path, container: InputContainer, stream: VideoStream, listing: _Listing
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    listing: _Listing,
+    packets: Packets,
 ) -> VideoIndex:
-    packets = listing.packets
-    assert packets is not None
     if listing.first_frame is None:
         raise VideoError(f"{path} is damaged: no frame of it can be decoded")
     # What precedes the first keyframe, in the file or on the screen, misses what it was made from.
@@ -310,8 +326,8 @@ def _orientation(frame: VideoFrame) -> Orientation:
 
 
 def _ticks_to_seconds(ticks: NDArray[np.int64], stream: VideoStream) -> NDArray[np.float64]:
-    assert stream.time_base is not None
-    seconds: NDArray[np.float64] = ticks * stream.time_base.numerator / stream.time_base.denominator
+    tick = stream.time_base or Fraction(1, av.time_base)
+    seconds: NDArray[np.float64] = ticks * tick.numerator / tick.denominator
     return seconds
 
 

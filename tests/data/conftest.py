@@ -56,6 +56,8 @@ def write_numbered_video(
     codec_options: dict[str, str] | None = None,
     times_ms: Sequence[int] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
+    grain: int = 0,
     with_audio: bool = False,
     container_options: dict[str, str] | None = None,
 ) -> Path:
@@ -69,8 +71,11 @@ def write_numbered_video(
         times_ms: Presentation time of each frame in milliseconds: a variable frame rate.
         rotation: Degrees, counter-clockwise, written as a display matrix. The numbers are drawn so
             that they read upright *after* a player has turned the picture.
+        mirrored: The display matrix also mirrors left and right, after it turned.
+        grain: Amplitude of noise on the picture, seeded: it makes packets large.
     """
     quarter_turns = rotation // 90 % 4
+    noise = np.random.default_rng(frame_count)
     shown = size if quarter_turns % 2 == 0 else size[::-1]
     options = {"libx264": {"x264-params": "scenecut=0", "crf": "12"}}.get(codec, {})
     with av.open(path, "w", format=container, options=container_options or {}) as output:
@@ -84,12 +89,15 @@ def write_numbered_video(
             stream.bit_rate = 4_000_000
         if times_ms is not None:
             stream.codec_context.time_base = MILLISECOND
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         sound = output.add_stream("aac", rate=16_000, layout="mono") if with_audio else None
         for number in range(frame_count):
-            drawn = np.ascontiguousarray(np.rot90(draw_number(number, shown), -quarter_turns))
-            frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+            drawn = draw_number(number, shown)
+            drawn = np.rot90(drawn[:, ::-1] if mirrored else drawn, -quarter_turns)
+            if grain:
+                drawn = np.clip(drawn + noise.integers(-grain, grain + 1, drawn.shape), 0, 255)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn, np.uint8), "rgb24")
             frame.pts = number if times_ms is None else times_ms[number]
             frame.time_base = Fraction(1, fps) if times_ms is None else MILLISECOND
             output.mux(stream.encode(frame))
