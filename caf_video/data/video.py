@@ -4,8 +4,8 @@ Two readers give the same pixels (measured: identical on all real videos at hand
 default where the index of the file says that it is exact, PyAV reads everything else.
 
 Frames made from damaged data are refused wherever the data or the decoder tell: noise and holes of
-zeros in H.264 and MPEG-4 (measured on real video: no wrong frame in 198 of 200 damaged files), holes
-in HEVC. Noise in HEVC, VP9, AV1 and GIF decodes to a wrong picture without a sign.
+zeros in H.264 and MPEG-4 (measured on real video: no wrong frame in 198 of 200 damaged files),
+holes in HEVC. Noise in HEVC, VP9, AV1 and GIF decodes to a wrong picture without a sign.
 """
 
 from collections.abc import Iterator, Sequence
