@@ -74,14 +74,14 @@ def _stars(sky: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
 
 def _clouds(sky: np.ndarray, light: Light, horizon: int, rng: np.random.Generator) -> None:
     cover = {"clear": 0.28, "clouds": 0.62, "haze": 0.2, "rain": 0.95, "snow": 0.8}[light.weather]
-    noise = np.roll(_cloud_noise(), tuple(rng.integers(0, 256, 2)), axis=(0, 1))
+    drift_x, drift_y = rng.uniform(0, 512), rng.uniform(0, 256)
     # Clouds lie on a ceiling: flatter and smaller towards the horizon.
     rows = np.arange(horizon, dtype=np.float32)[:, None]
     columns = np.arange(sky.shape[1], dtype=np.float32)[None, :] - sky.shape[1] / 2
     away = 90.0 / (horizon - rows + 14.0)
-    map_x = (columns * away * 0.55 + 256).astype(np.float32)
-    map_y = np.broadcast_to(away * 46.0 + 20.0, map_x.shape).astype(np.float32)
-    patch = cv2.remap(noise, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    map_x = (columns * away * 0.55 + drift_x).astype(np.float32)
+    map_y = np.broadcast_to(away * 46.0 + drift_y, map_x.shape).astype(np.float32)
+    patch = cv2.remap(_cloud_noise(), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     soft = 0.30 if light.weather != "rain" else 0.7
     amount = np.clip((patch - (1 - cover)) / soft, 0, 1)
     amount *= np.clip((horizon - rows) / 26.0, 0, 1) * (0.85 if light.weather != "haze" else 0.4)
@@ -96,7 +96,7 @@ def _hills(image: np.ndarray, place: Place, horizon: int, rng: np.random.Generat
     light = place.light
     width = image.shape[1]
     columns = np.arange(0, width + 8, 8, dtype=float)
-    tall = {"city": 0.55, "suburb": 0.8, "country": 1.25}[place.drive.town]
+    tall = {"city": 0.55, "suburb": 0.8, "country": 1.25}[place.town]
     green = np.array([0.30, 0.38, 0.30]) if place.drive.season != "winter" else np.array([0.45] * 3)
     green = green * (1 - place.snow_cover * 0.5) + place.snow_cover * 0.45
     for layer, (distance, rise) in enumerate(((260.0, 34.0), (170.0, 20.0), (95.0, 9.0))):

@@ -36,19 +36,11 @@ class Camera:
         pixels[:, 1] = self.horizon_y + (self.height_metres - points[:, 1]) * scale
         return pixels
 
+    def pixel(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Pixel (x, y) of one world point."""
+        scale = self.scale_at(z)
+        return self.centre_x + x * scale, self.horizon_y + (self.height_metres - y) * scale
+
     def scale_at(self, z_metres: float) -> float:
         """Pixels per metre on the plane at world distance z."""
         return self.focal / max(z_metres - self.position_metres, NEAREST_METRES)
-
-    def box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Box (x1, y1, x2, y2) in pixels around the world box from `low` to `high`, (3,) each."""
-        corners = np.array(
-            [
-                [x, y, z]
-                for x in (low[0], high[0])
-                for y in (low[1], high[1])
-                for z in (low[2], high[2])
-            ]
-        )
-        pixels = self.project(corners)
-        return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])

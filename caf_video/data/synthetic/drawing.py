@@ -25,62 +25,70 @@ def fill(image: np.ndarray, points: np.ndarray, colour: Rgb) -> None:
     cv2.fillPoly(image, [fixed_point(points)], colour, cv2.LINE_AA, _SHIFT)
 
 
-def capsule(
-    image: np.ndarray, start: np.ndarray, end: np.ndarray, radii: tuple[float, float], colour: Rgb
+_CAP = np.linspace(0.0, np.pi, 7)
+
+
+def capsules(
+    image: np.ndarray,
+    limbs: Sequence[tuple[tuple[float, ...], Rgb]],
+    origin: np.ndarray,
+    scale: float,
 ) -> None:
-    """A limb: two discs and what lies between them, in pixels."""
+    """Draw limbs: two discs and what lies between them.
+
+    Args:
+        limbs: ((x1, y1, x2, y2, radius1, radius2), colour) each, y upwards from the origin.
+        origin: Pixel (x, y) of (0, 0).
+        scale: Pixels per unit.
+    """
+    numbers = np.array([limb for limb, _ in limbs]) * scale
+    start, end = numbers[:, 0:2] * [1, -1], numbers[:, 2:4] * [1, -1]
     along = end - start
-    length = float(np.hypot(*along))
-    side = np.array([-along[1], along[0]]) / max(length, 1e-6)
-    turn = np.linspace(0.0, np.pi, 6)
-    ahead = along / max(length, 1e-6)
-    cap = [
-        np.outer(np.cos(turn), side) + np.outer(np.sin(turn), ahead) for ahead in (ahead, -ahead)
-    ]
-    outline = np.concatenate([end + radii[1] * cap[0], (start + radii[0] * cap[1])[::-1]])
-    fill(image, outline, colour)
+    along = along / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
+    side = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    # From one side around the end to the other side, and back around the start.
+    cosine, sine = np.cos(_CAP)[None, :, None], np.sin(_CAP)[None, :, None]
+    far = cosine * side[:, None] + sine * along[:, None]
+    first, second = numbers[:, 4][:, None, None], numbers[:, 5][:, None, None]
+    outline = np.concatenate([end[:, None] + second * far, start[:, None] - first * far], axis=1)
+    corners = fixed_point(outline + origin)
+    for polygon, (_, colour) in zip(corners, limbs, strict=True):
+        cv2.fillConvexPoly(image, polygon, colour, cv2.LINE_AA, _SHIFT)
 
 
 class Mesh:
-    """Flat-coloured polygons in the world, drawn in the order in which they were added.
-
-    Polygons of one colour that do not overlap can be added together: they cost one call.
-    """
+    """Flat-coloured polygons in the world, drawn in the order in which they were added."""
 
     def __init__(self) -> None:
         self._points: list[np.ndarray] = []
-        self._calls: list[tuple[list[tuple[int, int]], Rgb]] = []
+        self._calls: list[tuple[int, int, int, Rgb]] = []
         self._count = 0
         self._all: np.ndarray | None = None
 
-    def add(self, polygons: np.ndarray | Sequence[np.ndarray], colour: Rgb) -> None:
-        """Add a polygon (n, 3) or several of one colour."""
-        several = (
-            [polygons] if isinstance(polygons, np.ndarray) and polygons.ndim == 2 else polygons
-        )
-        spans = []
-        for polygon in several:
-            spans.append((self._count, self._count + len(polygon)))
-            self._count += len(polygon)
-            self._points.append(np.asarray(polygon, dtype=float))
-        if spans:
-            self._calls.append((spans, colour))
-        self._all = None
+    def add(self, polygons: np.ndarray, colour: Rgb) -> None:
+        """Add a polygon (n, 3), or several (k, n, 3) that do not overlap and then cost one call."""
+        several = polygons.shape[0] if polygons.ndim == 3 else 1
+        points = polygons.reshape(-1, 3)
+        if len(points):
+            self._points.append(points)
+            self._calls.append((self._count, self._count + len(points), several, colour))
+            self._count += len(points)
+            self._all = None
 
     def draw(self, image: np.ndarray, camera: Camera) -> None:
         """Draw all of it as the camera sees it."""
-        if not self._calls:
-            return
         if self._all is None:
+            if not self._points:
+                return
             self._all = np.concatenate(self._points)
-        corners = fixed_point(camera.project(self._all))
-        for spans, colour in self._calls:
-            if len(spans) == 1:
-                start, stop = spans[0]
-                cv2.fillPoly(image, [corners[start:stop]], colour, cv2.LINE_AA, _SHIFT)
-            else:
-                contours = [corners[start:stop] for start, stop in spans]
-                cv2.fillPoly(image, contours, colour, cv2.LINE_AA, _SHIFT)
+        pixels = camera.project(self._all)
+        columns = pixels[:, 0]
+        if columns.max() < 0 or columns.min() > image.shape[1]:
+            return
+        corners = fixed_point(pixels)
+        for start, stop, several, colour in self._calls:
+            contours = corners[start:stop].reshape(several, -1, 2)
+            cv2.fillPoly(image, list(contours), colour, cv2.LINE_AA, _SHIFT)
 
 
 def _region(
@@ -95,18 +103,37 @@ def _region(
 class Picture:
     """A picture (h, w, 4), RGB premultiplied by alpha, with halved copies for when it is far away."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
-        self._levels = [np.ascontiguousarray(pixels, dtype=np.uint8)]
-        while min(self._levels[-1].shape[:2]) >= 12:
-            half = cv2.resize(self._levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            self._levels.append(half)
+    def __init__(self, levels: Sequence[np.ndarray]) -> None:
+        self._levels = levels
 
-    def tinted(self, tint: np.ndarray, veil: np.ndarray, clear: float) -> "Picture":
-        """The picture multiplied by an RGB tint and seen through air: `veil` RGB, `clear` 1 to 0."""
-        pixels = self._levels[0].astype(np.float32)
-        alpha = pixels[..., 3:]
-        pixels[..., :3] = pixels[..., :3] * (tint * clear) + alpha * (veil * (1.0 - clear))
-        return Picture(np.clip(pixels, 0, 255))
+    @staticmethod
+    def halved(pixels: np.ndarray) -> "Picture":
+        """A picture from its largest copy."""
+        levels = [np.ascontiguousarray(pixels, dtype=np.uint8)]
+        while min(levels[-1].shape[:2]) >= 12:
+            half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(half)
+        return Picture(levels)
+
+    def tinted(
+        self, tint: np.ndarray, veil: np.ndarray, clear: float, *, width: float
+    ) -> "Picture":
+        """The picture multiplied by an RGB tint and seen through air.
+
+        Args:
+            tint: RGB factors.
+            veil: RGB 0 to 1 of what it fades into.
+            clear: 1 near to 0 gone.
+            width: The widest it will be pasted, in pixels: larger copies are left out.
+        """
+        largest = 0
+        while largest + 2 < len(self._levels) and self._levels[largest + 1].shape[1] > width:
+            largest += 1
+        mix = np.zeros((4, 4))
+        mix[[0, 1, 2], [0, 1, 2]] = tint * clear
+        mix[:3, 3] = veil * (1.0 - clear)
+        mix[3, 3] = 1.0
+        return Picture([cv2.transform(level, mix) for level in self._levels[largest : largest + 3]])
 
     def paste(self, image: np.ndarray, box: tuple[float, float, float, float]) -> None:
         """Lay the picture over a box (x1, y1, x2, y2) in pixels, subpixel."""
@@ -189,10 +216,14 @@ def shadow(image: np.ndarray, box: tuple[float, float, float, float], strength: 
 
 
 def glow(
-    image: np.ndarray, centre: np.ndarray, radius: float, colour: np.ndarray, strength: float
+    image: np.ndarray,
+    centre: tuple[float, float],
+    radius: float,
+    colour: np.ndarray,
+    strength: float,
 ) -> None:
     """Add light around a point, fading to nothing at `radius` pixels; colour 0 to 1."""
-    x, y = float(centre[0]), float(centre[1])
+    x, y = centre
     found = _spread(image, _soft_disc(), (x - radius, y - radius, x + radius, y + radius))
     if found is not None and strength > 0:
         under, stamp = found

@@ -1,9 +1,9 @@
 """The event classes: what one object does, and nothing else.
 
-Four actors are in every place: the lead car, a signpost, a signal and somebody who might cross. In the
-neutral state the lead car drives straight on with unlit brake lamps, the signpost carries nothing or a sign
-of no importance, the signal is out of order or keeps its colour, and nobody crosses. An event replaces the
-state of exactly one of them.
+Five actors are in every place: the lead car, a signpost, a signal, somebody who might cross and a car that
+might join our lane or leave it. In the neutral state the lead car drives straight on with unlit brake lamps,
+the signpost carries nothing or a sign of no importance, the signal is out of order or keeps its colour, and
+nobody crosses, joins or leaves. An event replaces the state of exactly one of them.
 """
 
 from dataclasses import dataclass, replace
@@ -16,8 +16,8 @@ _FORWARD_AND_BACK = (
     ("light_to_green", "light_to_red"),
     ("pedestrian_to_left", "pedestrian_to_right"),
     ("brake_lamps_on", "brake_lamps_off"),
-    ("lead_car_leaves_left", "car_joins_from_left"),
-    ("lead_car_leaves_right", "car_joins_from_right"),
+    ("car_leaves_left", "car_joins_from_left"),
+    ("car_leaves_right", "car_joins_from_right"),
 )
 
 EVENT_CLASSES: tuple[str, ...] = (
@@ -31,13 +31,10 @@ OPPOSITES: dict[str, str] = {
     **{second: first for first, second in _FORWARD_AND_BACK},
 }
 
-# The lead car is out of line, and so tells something, from this far on.
-_OUT_OF_LINE_METRES = 0.6
-
 
 @dataclass(frozen=True)
 class ActorStates:
-    """What the four actors do in each frame, and in which frames the event can be seen.
+    """What the actors do in each frame, and in which frames the event can be seen.
 
     Attributes:
         lead_lateral: Metres right of the middle of the ego lane, (12,).
@@ -45,7 +42,8 @@ class ActorStates:
         sign: What the signpost carries.
         signal: Colour of the signal in each frame: "red", "green" or "dark".
         crosser_lateral: Metres right of the middle of the ego lane, (12,); None: nobody crosses.
-        actor: The one that the event changes: "lead", "lamps", "sign", "signal", "crosser"; "" if none.
+        joiner_lateral: The same of the car that joins or leaves our lane between us and the lead car.
+        actor: The one that the event changes: "lamps", "sign", "signal", "crosser", "joiner"; "" if none.
         telling: Frames in whose state that actor tells the event, (12,) bool.
     """
 
@@ -54,6 +52,7 @@ class ActorStates:
     sign: str
     signal: tuple[str, ...]
     crosser_lateral: np.ndarray | None
+    joiner_lateral: np.ndarray | None
     actor: str
     telling: np.ndarray
 
@@ -66,6 +65,7 @@ def neutral_states(place: Place) -> ActorStates:
         sign=place.sign_neutral,
         signal=(place.signal_neutral,) * FRAMES,
         crosser_lateral=None,
+        joiner_lateral=None,
         actor="",
         telling=np.zeros(FRAMES, dtype=bool),
     )
@@ -90,24 +90,19 @@ def event_states(event_class: str, place: Place) -> ActorStates:
     if event_class in ("brake_lamps_on", "brake_lamps_off"):
         brake = ~before if event_class == "brake_lamps_on" else before
         return replace(neutral, brake=brake, actor="lamps", telling=brake)
-    out_of_line = _lane_change(place, event_class)
-    return replace(
-        neutral,
-        lead_lateral=place.lead_lateral + out_of_line,
-        actor="lead",
-        telling=np.abs(out_of_line) >= _OUT_OF_LINE_METRES,
-    )
+    lateral = _lane_change(place, event_class)
+    return replace(neutral, joiner_lateral=lateral, actor="joiner", telling=always)
 
 
 def _lane_change(place: Place, event_class: str) -> np.ndarray:
-    """Metres that the lead car is right of its neutral place in each frame, (12,)."""
+    """Metres right of the middle of the ego lane in each frame, (12,), from it or into it."""
     drive = place.drive
     if event_class.endswith("left"):
-        target = -drive.lane_metres * place.shift_metres
+        beside = -drive.lane_metres * place.shift_share
     else:
-        target = (drive.lane_metres / 2 + drive.bay_metres - 1.0) * place.shift_metres
+        beside = (drive.lane_metres / 2 + drive.bay_metres - 1.0) * place.shift_share
     start = place.switch_time - place.shift_frames / 2
     done = np.clip((np.arange(FRAMES) - start) / place.shift_frames, 0.0, 1.0)
     smooth = done * done * (3.0 - 2.0 * done)
-    away: np.ndarray = smooth if event_class.startswith("lead_car_leaves") else 1.0 - smooth
-    return away * target
+    away: np.ndarray = smooth if event_class.startswith("car_leaves") else 1.0 - smooth
+    return away * beside

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 from caf_video.data.synthetic.camera import HEIGHT, WIDTH, Camera
+from caf_video.data.synthetic.drawing import fixed_point
+from caf_video.data.synthetic.light import to_rgb
 from caf_video.data.synthetic.scene import Place
 
 _SCALE = 2
@@ -39,7 +41,7 @@ def _asphalt() -> np.ndarray:
 class Ground:
     """The painted ground of one clip."""
 
-    def __init__(self, place: Place, sky: np.ndarray) -> None:
+    def __init__(self, place: Place, sky: np.ndarray, sky_horizon: int) -> None:
         drive = place.drive
         self._height = drive.camera_height_metres
         self._focal = drive.focal
@@ -51,7 +53,7 @@ class Ground:
         self._picture = np.zeros((rows, width, 3), np.uint8)
         self._place = place
         self._paint(rng)
-        self._weather(sky)
+        self._weather(sky, sky_horizon)
 
     def draw(self, image: np.ndarray, camera: Camera, *, top: int) -> None:
         """Draw the ground from row `top` on, the horizon's or a lower one."""
@@ -80,20 +82,12 @@ class Ground:
         """Paint the ground between two lateral offsets and two distances, following the bend."""
         inside = _STRETCHES[(near < _STRETCHES) & (far > _STRETCHES)]
         z = np.concatenate([[near], inside, [far]])
-        for z1, z2 in zip(z[:-1], z[1:], strict=True):
-            bend1, bend2 = self._place.bend_at(z1), self._place.bend_at(z2)
-            corners = np.array(
-                [
-                    [left + bend1, 0, z1],
-                    [right + bend1, 0, z1],
-                    [right + bend2, 0, z2],
-                    [left + bend2, 0, z2],
-                ]
-            )
-            pixels = self._camera.project(corners)
-            rgb = self._place.light.paint(colour, float(np.sqrt(z1 * min(z2, 150.0))), _UP)
-            points = np.asarray(np.clip(pixels, -3000, 3000) * 16 - 8, dtype=np.int32)
-            cv2.fillConvexPoly(self._picture, points, rgb, cv2.LINE_AA, 4)
+        middle = self._place.bend_at(z)
+        there = np.stack([middle + left, np.zeros_like(z), z], axis=1)
+        back = np.stack([middle + right, np.zeros_like(z), z], axis=1)[::-1]
+        outline = fixed_point(self._camera.project(np.concatenate([there, back])))
+        rgb = to_rgb(self._place.light.shade(colour, _UP))
+        cv2.fillPoly(self._picture, [outline], rgb, cv2.LINE_AA, 4)
 
     def _paint(self, rng: np.random.Generator) -> None:
         place, drive = self._place, self._place.drive
@@ -113,11 +107,11 @@ class Ground:
             "suburb": (0.34, 0.44, 0.22),
             "country": (0.36, 0.45, 0.20),
         }
-        green = verge[drive.town]
-        if drive.season == "autumn" and drive.town != "city":
+        green = verge[place.town]
+        if drive.season == "autumn" and place.town != "city":
             green = (0.46, 0.42, 0.22)
         self._strip(-300, 300, snowy(green))
-        pave = (0.56, 0.54, 0.52) if drive.town != "country" else (0.46, 0.42, 0.34)
+        pave = (0.56, 0.54, 0.52) if place.town != "country" else (0.46, 0.42, 0.34)
         stone = (0.66, 0.65, 0.62)
         self._strip(kerb_right + 0.15, kerb_right + 3.0, snowy(pave, 0.9))
         self._strip(kerb_left - 3.0, kerb_left - 0.15, snowy(pave, 0.9))
@@ -142,18 +136,18 @@ class Ground:
         white = road + (np.array([0.90, 0.90, 0.88]) - road) * worn * (1 - 0.5 * snow)
         yellow = road + (np.array(drive.line_colour) - road) * worn * (1 - 0.5 * snow)
         phase = rng.uniform(0, 6)
-        for z in np.arange(phase - 6, 90, 6.0):
-            if z + 3.0 > 2.5:
-                self._strip(-half - 0.07, -half + 0.07, white, max(z, 2.4), z + 3.0)
-        for z in np.arange(phase - 6, 60, 2.0):
-            if z + 1.0 > 2.5:
-                self._strip(half - 0.06, half + 0.06, white, max(z, 2.4), z + 1.0)
+        zebra = (place.crosser.z - 1.4, place.crosser.z + 1.4) if place.zebra else (0.0, 0.0)
+        for middle, half_width, pitch, dash in ((-half, 0.07, 6.0, 3.0), (half, 0.06, 2.0, 1.0)):
+            for z in np.arange(phase - 6, 80, pitch):
+                if z + dash > 2.5 and not zebra[0] - dash - 0.4 < z < zebra[1] + 0.4:
+                    self._strip(
+                        middle - half_width, middle + half_width, white, max(z, 2.4), z + dash
+                    )
         self._strip(island[1] + 0.10, island[1] + 0.22, yellow)
         self._strip(kerb_left + 0.15, kerb_left + 0.27, white)
         if place.zebra:
-            z = place.crosser.z - 1.4
             for left in np.arange(-1.5 * lane + 0.3, kerb_right - 0.5, 1.0):
-                self._strip(left, left + 0.5, white, z, z + 2.8)
+                self._strip(left, left + 0.5, white, *zebra)
 
     def _texture(self, rng: np.random.Generator) -> None:
         """Grain of the asphalt, seen in perspective, over everything painted so far."""
@@ -182,17 +176,42 @@ class Ground:
         under = self._picture[near:]
         under[:] = cv2.multiply(under, cv2.merge([grey, grey, grey]), scale=1 / 128)
 
-    def _weather(self, sky: np.ndarray) -> None:
-        """Wet roads mirror the sky."""
+    def _weather(self, sky: np.ndarray, sky_horizon: int) -> None:
+        """Wet roads mirror the sky, and far ground fades into the air."""
         light = self._place.light
-        if light.wetness <= 0:
-            return
         rows, width = self._picture.shape[:2]
-        column = cv2.GaussianBlur(sky, (0, 0), 6.0, sigmaY=26.0)[: sky.shape[0] // 2 - 8]
-        mirror = cv2.resize(column[::-1], (width, rows), interpolation=cv2.INTER_LINEAR)
-        share = np.linspace(0.55, 0.16, rows, dtype=np.float32)[:, None, None] * light.wetness
-        wet = self._picture.astype(np.float32) * 0.8
-        self._picture = (wet + (mirror.astype(np.float32) - wet) * share).astype(np.uint8)
+        if light.wetness:
+            soft = cv2.GaussianBlur(sky[:sky_horizon], (0, 0), 3.0, sigmaY=16.0)
+            mirror = cv2.resize(soft[::-1], (width, rows), interpolation=cv2.INTER_LINEAR)
+            share = np.linspace(0.62, 0.22, rows)
+            self._picture = _mix(self._picture, mirror, share)
+        z = self._camera.focal * self._height / (np.arange(rows) + 0.5)
+        if light.darkness > 0.4:
+            self._light_up(z)
+        clear = np.exp(-np.maximum(z - 6.0, 0.0) / light.fog_metres)
+        fog = np.empty_like(self._picture)
+        fog[:] = to_rgb(light.fog)
+        self._picture = _mix(self._picture, fog, 1.0 - clear)
+
+    def _light_up(self, z: np.ndarray) -> None:
+        """Our headlamps on the road, as from the middle of the way."""
+        x = (np.arange(self._picture.shape[1]) - self._centre)[None, :] / self._camera.focal
+        away = np.maximum(z - float(self._place.position_metres.mean()), 2.0)[:, None]
+        cone = np.exp(-((x * z[:, None] / (1.6 + 0.24 * away)) ** 2)) * np.exp(
+            -(((away - 6) / 11) ** 2)
+        )
+        light = self._place.light
+        gain = cone * (max(0.0, light.darkness - 0.4) / 0.6)
+        warm = [np.minimum(64.0 + 64.0 * tint * gain, 255.0) for tint in (2.7, 2.2, 1.5)]
+        scaled = cv2.merge([channel.astype(np.uint8) for channel in warm])
+        self._picture = cv2.multiply(self._picture, scaled, scale=1 / 64)
+
+
+def _mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Two pictures mixed row by row; `share` (rows,) is the second's."""
+    weight = np.broadcast_to((share * 255 + 0.5).astype(np.uint8)[:, None, None], first.shape)
+    kept = cv2.multiply(first, np.ascontiguousarray(255 - weight), scale=1 / 255)
+    return cv2.add(kept, cv2.multiply(second, np.ascontiguousarray(weight), scale=1 / 255))
 
 
 _UP = np.array([0.0, 1.0, 0.0])

@@ -1,5 +1,6 @@
 """Time of day and weather: what colours the world, from a seed."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,25 +42,44 @@ class Light:
     def shade(self, colour: np.ndarray, normal: np.ndarray | None = None) -> np.ndarray:
         """RGB 0 to 1 of a matt surface; without a normal, of one lit from no side in particular."""
         facing = 0.45 if normal is None else max(0.0, float(normal @ self.sun_direction))
-        return np.minimum(np.asarray(colour) * (self.ambient + self.sun * facing), 1.0)
+        return np.minimum(colour * (self.ambient + self.sun * facing), 1.0)
 
     def fade(self, colour: np.ndarray, distance_metres: float) -> np.ndarray:
         """The colour seen through so much air."""
-        clear = np.exp(-max(distance_metres - 6.0, 0.0) / self.fog_metres)
-        return self.fog + (np.asarray(colour) - self.fog) * clear
+        clear = math.exp(-max(distance_metres - 6.0, 0.0) / self.fog_metres)
+        return self.fog + (colour - self.fog) * clear
+
+    def beam(self, distance_metres: float) -> np.ndarray:
+        """RGB that our headlamps add, after dark, to the ambient light on what is before us."""
+        reach = math.exp(-max(distance_metres - 6.0, 0.0) / 12.0)
+        return _HEADLAMP * (0.5 * max(0.0, self.darkness - 0.4) / 0.6 * reach)
 
     def paint(
-        self, colour: np.ndarray, distance_metres: float, normal: np.ndarray | None = None
+        self,
+        colour: np.ndarray,
+        distance_metres: float,
+        normal: np.ndarray | None = None,
+        *,
+        in_beam: bool = False,
     ) -> tuple[int, int, int]:
-        """8-bit RGB of a lit surface seen at a distance."""
-        return to_rgb(self.fade(self.shade(colour, normal), distance_metres))
+        """8-bit RGB of a lit surface seen at a distance; `in_beam`: before us on the road."""
+        lit = self.shade(colour, normal)
+        if in_beam and self.darkness:
+            lit = lit + colour * self.beam(distance_metres)
+        return to_rgb(self.fade(lit, distance_metres))
 
 
 def to_rgb(colour: np.ndarray) -> tuple[int, int, int]:
     """8-bit RGB of a colour 0 to 1."""
-    red, green, blue = (int(value * 255.0 + 0.5) for value in np.clip(colour, 0.0, 1.0))
-    return red, green, blue
+    red, green, blue = colour.tolist()
+    return (
+        int(min(max(red, 0.0), 1.0) * 255.0 + 0.5),
+        int(min(max(green, 0.0), 1.0) * 255.0 + 0.5),
+        int(min(max(blue, 0.0), 1.0) * 255.0 + 0.5),
+    )
 
+
+_HEADLAMP = np.array([1.0, 0.96, 0.84])
 
 # time: sun, ambient, sky overhead, sky at the horizon, darkness
 _TIMES: dict[str, tuple[tuple[float, float, float], ...]] = {

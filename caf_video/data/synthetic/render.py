@@ -17,19 +17,29 @@ from caf_video.data.synthetic.events import (
     neutral_states,
 )
 from caf_video.data.synthetic.ground import Ground
-from caf_video.data.synthetic.people import draw_walker
+from caf_video.data.synthetic.people import Person
 from caf_video.data.synthetic.roadside import (
     draw_post,
     draw_signal,
     sign_picture,
     street_light_mesh,
 )
-from caf_video.data.synthetic.scene import FAR_METRES, FPS, FRAMES, Place, draw_place
+from caf_video.data.synthetic.scene import (
+    FAR_METRES,
+    FPS,
+    FRAMES,
+    Car,
+    Place,
+    Tree,
+    Walker,
+    draw_place,
+)
 from caf_video.data.synthetic.scenery import building_mesh, tree_picture
 from caf_video.data.synthetic.truth import (
     camera_at,
     crosser_at,
     ground_truth,
+    joiner_at,
     lead_at,
     sign_at,
     signal_at,
@@ -83,7 +93,7 @@ def render_clip(
     place = draw_place(session, variant)
     told = event_states(event_class, place)
     states = told if evidence else neutral_states(place)
-    renderer = _Renderer(place)
+    renderer = SceneRenderer(place)
     frames = np.empty((FRAMES, HEIGHT, WIDTH, 3), np.uint8)
     for frame in range(FRAMES):
         frames[frame] = renderer.frame(states, frame)
@@ -91,14 +101,14 @@ def render_clip(
     return RenderedClip(frames, boxes, visible)
 
 
-class _Renderer:
+class SceneRenderer:
     """Everything of a clip that is prepared once."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         rng = np.random.default_rng(place.ground_seed)
         sky = paint_sky(place, rng)
-        self._ground = Ground(place, sky)
+        self._ground = Ground(place, sky, int(place.horizon_y.mean()) + MARGIN)
         self._weather = weather.Weather(place)
         items = self._standing_items()
         self._backdrop = sky
@@ -106,8 +116,12 @@ class _Renderer:
         self._near = [item for item in items if item.z < FAR_METRES] + self._moving_items()
         lead = place.lead
         self.lead = CarBody(lead.kind, lead.colour, place.light, float(place.lead_gap_metres[0]))
+        joiner = place.joiner
+        self._joiner = CarBody(joiner.kind, joiner.colour, place.light, place.joiner_gap_metres)
+        self._crosser = Person(place.crosser, place.light, place.crosser.z)
+        width = place.sign_width_metres * place.drive.focal / 7.0
         self._signs = {
-            name: sign_picture(name, place.light, place.sign_z)
+            name: sign_picture(name, place.light, place.sign_z, width)
             for name in {place.sign_neutral, "stop_sign", "railway_crossing"} - {"none"}
         }
 
@@ -160,7 +174,8 @@ class _Renderer:
         place = self._place
         items = []
         for building in place.buildings:
-            items.append(_Item(building.near_z, _mesh_drawer(building_mesh(building, place))))
+            items.append(_Item(building.far_z, _mesh_drawer(building_mesh(building, place))))
+        items += [self._car_item(car) for car in place.cars if not car.speed]
         for x, z in place.street_lights:
             bend = float(place.bend_at(z))
             items.append(_Item(z, _mesh_drawer(street_light_mesh(x, z, place.light, bend))))
@@ -171,54 +186,50 @@ class _Renderer:
         return items
 
     def _moving_items(self) -> list[_Item]:
-        place = self._place
-        items = []
-        for car in place.cars:
-            body = CarBody(car.kind, car.colour, place.light, car.z, oncoming=car.speed < 0)
-            items.append(_Item(car.z, self._car_drawer(car, body)))
-        for walker in place.walkers:
-            items.append(_Item(walker.z, self._walker_drawer(walker)))
-        return items
+        return [self._car_item(car) for car in self._place.cars if car.speed]
 
     def _lamp_glow(self, x: float, z: float, bend: float) -> Callable[..., None]:
         light = self._place.light
-        at = np.array([[x + bend - np.sign(x) * 1.7, 7.3, z]])
+        x = x + bend - float(np.sign(x)) * 1.7
         strength = 0.7 * light.darkness * float(np.exp(-z / (2 * light.fog_metres)))
 
         def draw(image: np.ndarray, camera: Camera, frame: int) -> None:
-            pixel = camera.project(at)[0]
+            pixel = camera.pixel(x, 7.3, z)
             radius = 1.5 * camera.scale_at(z) + 3
             glow(image, pixel, radius, np.array([1.0, 0.82, 0.52]), strength)
 
         return draw
 
-    def _tree_drawer(self, tree) -> Callable[..., None]:
+    def _tree_drawer(self, tree: Tree) -> Callable[..., None]:
         picture = tree_picture(tree, self._place)
         x = float(tree.lateral + self._place.bend_at(tree.z))
         half = tree.height_metres * 0.375
 
         def draw(image: np.ndarray, camera: Camera, frame: int) -> None:
-            low = camera.project(np.array([[x - half, 0.0, tree.z]]))[0]
-            high = camera.project(np.array([[x + half, tree.height_metres, tree.z]]))[0]
-            picture.paste(image, (low[0], high[1], high[0], low[1]))
+            left, bottom = camera.pixel(x - half, 0.0, tree.z)
+            right, top = camera.pixel(x + half, tree.height_metres, tree.z)
+            picture.paste(image, (left, top, right, bottom))
 
         return draw
 
-    def _car_drawer(self, car, body: CarBody) -> Callable[..., None]:
+    def _car_item(self, car: Car) -> _Item:
+        body = CarBody(car.kind, car.colour, self._place.light, car.z, oncoming=car.speed < 0)
+
         def draw(image: np.ndarray, camera: Camera, frame: int) -> None:
             z = car.z + car.speed * frame / FPS
             if z - camera.position_metres > 6.0:
                 body.draw(image, camera, float(car.lateral + self._place.bend_at(z)), z)
 
-        return draw
+        return _Item(car.z, draw)
 
-    def _walker_drawer(self, walker) -> Callable[..., None]:
+    def _walker_drawer(self, walker: Walker) -> Callable[..., None]:
+        person = Person(walker, self._place.light, walker.z)
+
         def draw(image: np.ndarray, camera: Camera, frame: int) -> None:
-            travelled = walker.speed * frame / FPS
-            z = walker.z + travelled
+            way = walker.speed * frame / FPS
+            z = walker.z + way
             x = float(walker.lateral + self._place.bend_at(z))
-            light = self._place.light
-            draw_walker(image, camera, walker, light, x, z, travelled, sideways=False)
+            person.draw(image, camera, x, z, way, crossing=False)
 
         return draw
 
@@ -228,33 +239,35 @@ class _Renderer:
         lit = bool(states.brake[frame])
         items = [_Item(z, lambda image, camera, _: self.lead.draw(image, camera, x, z, brake=lit))]
 
+        beside = joiner_at(place, states, frame)
+        if beside is not None:
+            items.append(
+                _Item(beside[1], lambda image, camera, _: self._joiner.draw(image, camera, *beside))
+            )
         sign_x, sign_y, sign_z = sign_at(place)
         half = place.sign_width_metres / 2
 
         def draw_sign(image: np.ndarray, camera: Camera, frame: int) -> None:
             draw_post(image, camera, light, sign_x, sign_z, sign_y)
             if states.sign != "none":
-                low = camera.project(np.array([[sign_x - half, sign_y - half, place.sign_z]]))[0]
-                high = camera.project(np.array([[sign_x + half, sign_y + half, place.sign_z]]))[0]
-                self._signs[states.sign].paste(image, (low[0], high[1], high[0], low[1]))
+                left, bottom = camera.pixel(sign_x - half, sign_y - half, sign_z)
+                right, top = camera.pixel(sign_x + half, sign_y + half, sign_z)
+                self._signs[states.sign].paste(image, (left, top, right, bottom))
 
         items.append(_Item(place.sign_z, draw_sign))
-        signal_x, signal_y, signal_z = signal_at(place)
+        head = signal_at(place)
 
         def draw_lights(image: np.ndarray, camera: Camera, frame: int) -> None:
-            draw_post(image, camera, light, signal_x, signal_z, signal_y)
-            draw_signal(image, camera, light, signal_x, signal_z, signal_y, states.signal[frame])
+            draw_post(image, camera, light, head[0], head[2], head[1])
+            draw_signal(image, camera, light, head, place.signal_scale, states.signal[frame])
 
-        items.append(_Item(signal_z, draw_lights))
+        items.append(_Item(head[2], draw_lights))
         feet = crosser_at(place, states, frame)
         if feet is not None:
             x_crosser, _, z_crosser = feet
 
             def draw_crosser(image: np.ndarray, camera: Camera, frame: int) -> None:
-                way = float(states.crosser_lateral[frame])
-                draw_walker(
-                    image, camera, place.crosser, light, x_crosser, z_crosser, way, sideways=True
-                )
+                self._crosser.draw(image, camera, x_crosser, z_crosser, x_crosser, crossing=True)
 
             items.append(_Item(z_crosser, draw_crosser))
         return items

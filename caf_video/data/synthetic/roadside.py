@@ -8,11 +8,12 @@ import numpy as np
 from caf_video.data.synthetic.camera import Camera
 from caf_video.data.synthetic.drawing import Mesh, Picture, fill, glow
 from caf_video.data.synthetic.light import Light, to_rgb
+from caf_video.data.synthetic.scene import SIGNAL_METRES
 
 _PIXELS = 192  # of a sign's picture; drawn twice as large and halved
 
-SIGNAL_WIDTH_METRES = 0.84
-SIGNAL_HEIGHT_METRES = 1.62
+_TURN = np.linspace(0, 2 * np.pi, 18, endpoint=False)
+_DISC = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 _LENS_COLOURS = {"red": (1.0, 0.16, 0.10), "amber": (1.0, 0.66, 0.12), "green": (0.16, 1.0, 0.52)}
 
 
@@ -54,7 +55,7 @@ class _Plate:
 
 
 @lru_cache(maxsize=16)
-def _sign_pixels(name: str) -> np.ndarray:
+def _sign(name: str) -> Picture:
     plate = _Plate()
     white, black = (238, 238, 234), (30, 30, 32)
     if name == "stop_sign":
@@ -101,14 +102,14 @@ def _sign_pixels(name: str) -> np.ndarray:
         plate.disc(0.5, 0.5, 0.395, (38, 96, 176))
         plate.area(np.array([[0.46, 0.74], [0.54, 0.74], [0.54, 0.46], [0.46, 0.46]]), white)
         plate.area(np.array([[0.36, 0.48], [0.64, 0.48], [0.5, 0.26]]), white)
-    return plate.picture()
+    return Picture.halved(plate.picture())
 
 
-def sign_picture(name: str, light: Light, distance_metres: float) -> Picture:
-    """A sign's plate in this light; signs are reflective, so they stay readable at night."""
+def sign_picture(name: str, light: Light, distance_metres: float, width: float) -> Picture:
+    """A sign's plate in this light, up to so many pixels wide; signs reflect our headlamps at night."""
     tint = np.minimum(light.ambient + 0.5 * light.sun + 0.30 * light.darkness, 1.05)
     clear = float(np.exp(-max(distance_metres - 6.0, 0.0) / light.fog_metres))
-    return Picture(_sign_pixels(name)).tinted(tint, light.fog, clear)
+    return _sign(name).tinted(tint, light.fog, clear, width=width)
 
 
 def draw_post(
@@ -119,37 +120,40 @@ def draw_post(
     for left, right, level in ((-0.05, 0.05, 0.42), (-0.05, -0.01, 0.62)):
         points = np.array([[x + left, 0, z], [x + right, 0, z], [x + right, height_metres, z],
                            [x + left, height_metres, z]])  # fmt: skip
-        fill(image, camera.project(points), light.paint(np.full(3, level), distance))
+        fill(image, camera.project(points), light.paint(np.full(3, level), distance, in_beam=True))
 
 
 def draw_signal(
-    image: np.ndarray, camera: Camera, light: Light, x: float, z: float, middle: float, lit: str
+    image: np.ndarray, camera: Camera, light: Light, place: np.ndarray, size: float, lit: str
 ) -> None:
-    """A signal head around height `middle`; `lit` is "red", "green" or "dark"."""
+    """A signal head around world (x, y, z); `size` scales it, `lit` is "red", "green" or "dark"."""
+    x, y, z = place
     distance = z - camera.position_metres
-    half_w, half_h = SIGNAL_WIDTH_METRES / 2, SIGNAL_HEIGHT_METRES / 2
+    metre = camera.scale_at(z) * size
+    middle = np.array(camera.pixel(x, y, z))
 
-    def block(w: float, h: float, colour: float | np.ndarray) -> None:
-        points = np.array([[x - w, middle - h, z], [x + w, middle - h, z], [x + w, middle + h, z],
-                           [x - w, middle + h, z]])  # fmt: skip
-        fill(image, camera.project(points), light.paint(np.asarray(colour) * np.ones(3), distance))
+    def plate(inset_x: float, inset_y: float, colour: np.ndarray) -> None:
+        reach = (np.array(SIGNAL_METRES) / 2 - [inset_x, inset_y]) * metre
+        corners = middle + reach * [[-1, -1], [1, -1], [1, 1], [-1, 1]]
+        fill(image, corners, light.paint(colour, distance))
 
-    block(half_w, half_h, np.array([0.86, 0.84, 0.76]))
-    block(half_w - 0.05, half_h - 0.05, 0.07)
-    block(half_w - 0.16, half_h - 0.11, 0.13)
-    metre = camera.scale_at(z)
-    turn = np.linspace(0, 2 * np.pi, 18, endpoint=False)
-    for name, up in (("red", 0.48), ("amber", 0.0), ("green", -0.48)):
-        centre = camera.project(np.array([[x, middle + up, z]]))[0]
-        disc = np.stack([np.cos(turn), np.sin(turn)], axis=1) * metre
-        fill(image, centre + disc * 0.235, light.paint(np.full(3, 0.03), distance))
+    plate(0.0, 0.0, np.array([0.86, 0.84, 0.76]))
+    plate(0.05, 0.05, np.full(3, 0.07))
+    plate(0.16, 0.11, np.full(3, 0.13))
+    for name, down in (("red", -0.48), ("amber", 0.0), ("green", 0.48)):
+        centre = middle + [0.0, down * metre]
         colour = np.array(_LENS_COLOURS[name])
+        fill(image, centre + _DISC * (0.235 * metre), light.paint(np.full(3, 0.03), distance))
         if name == lit:
-            fill(image, centre + disc * 0.205, to_rgb(light.fade(colour, distance * 0.3)))
-            fill(image, centre + disc * 0.11, to_rgb(colour * 0.45 + 0.55))
-            glow(image, centre, 0.62 * metre, colour, 0.55 + 0.3 * light.darkness)
+            fill(
+                image, centre + _DISC * (0.205 * metre), to_rgb(light.fade(colour, distance * 0.3))
+            )
+            fill(image, centre + _DISC * (0.11 * metre), to_rgb(colour * 0.45 + 0.55))
+            at = (float(centre[0]), float(centre[1]))
+            glow(image, at, 0.46 * metre, colour, 0.55 + 0.3 * light.darkness)
         else:
-            fill(image, centre + disc * 0.195, light.paint(colour * 0.16 + 0.02, distance))
+            unlit = light.paint(colour * 0.16 + 0.02, distance)
+            fill(image, centre + _DISC * (0.195 * metre), unlit)
 
 
 def street_light_mesh(x: float, z: float, light: Light, bend: float) -> Mesh:

@@ -1,7 +1,8 @@
 """What is in the world, drawn from a seed before anyone knows what will happen in it.
 
-A *drive* is a session: one camera, one hour, one town. A *place* is one clip of that drive: a stretch of
-road with its weather, traffic and street furniture, and how the driver moves. Numbers only, no pixels.
+A *drive* is a session: one car and camera, one season, through a long day. A *place* is one clip of that
+drive: a stretch of road at an hour, its weather, traffic and street furniture, and how the driver moves.
+Numbers only, no pixels.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caf_video.data.synthetic.camera import WIDTH
-from caf_video.data.synthetic.light import Light, draw_light
+from caf_video.data.synthetic.light import TIMES, Light, draw_light
 
 FRAMES = 12
 FPS = 4
@@ -19,19 +20,18 @@ TOWNS = ("city", "suburb", "country")
 SEASONS = ("summer", "autumn", "winter")
 CAR_KINDS = ("sedan", "hatchback", "suv", "van")
 
+SIGNAL_METRES = (0.84, 1.62)  # width and height of a signal head's backplate
 FAR_METRES = 46.0  # what is farther is painted once, on the backdrop
 
 
 @dataclass(frozen=True)
 class Drive:
-    """A session: what all its clips share."""
+    """A session, a long day's drive: what all its clips share."""
 
     focal: float
     camera_height_metres: float
     horizon_y: float
-    time: str
     season: str
-    town: str
     lane_metres: float
     bay_metres: float
     island_metres: float
@@ -99,6 +99,7 @@ class Place:
     """
 
     drive: Drive
+    town: str
     light: Light
     snow_cover: float
     bend: float
@@ -125,12 +126,15 @@ class Place:
     signal_lateral: float
     signal_z: float
     signal_height_metres: float
+    signal_scale: float
     signal_neutral: str
     crosser: Walker
     crosser_reach_metres: float
+    joiner: Car
+    joiner_gap_metres: float
     switch_time: float
     shift_frames: float
-    shift_metres: float
+    shift_share: float
 
     def bend_at(self, z_metres: float | np.ndarray) -> float | np.ndarray:
         """How far to the right the road has bent at a distance."""
@@ -145,9 +149,7 @@ def draw_drive(session: int) -> Drive:
         focal=rng.uniform(368, 392),
         camera_height_metres=rng.uniform(1.3, 1.45),
         horizon_y=rng.uniform(104, 120),
-        time=str(rng.choice(("day", "golden", "dusk", "night"), p=(0.5, 0.18, 0.14, 0.18))),
         season=str(rng.choice(SEASONS, p=(0.56, 0.22, 0.22))),
-        town=str(rng.choice(TOWNS, p=(0.45, 0.33, 0.22))),
         lane_metres=lane,
         bay_metres=rng.uniform(2.0, 2.2),
         island_metres=rng.uniform(0.9, 1.2),
@@ -160,7 +162,9 @@ def draw_place(session: int, variant: int) -> Place:
     """Clip `variant` of a session, before any event."""
     drive = draw_drive(session)
     rng = np.random.default_rng([session, variant, 1])
-    light = draw_light(drive.time, _weather(drive, rng), rng)
+    town = str(rng.choice(TOWNS, p=(0.45, 0.33, 0.22)))
+    time = str(rng.choice(TIMES, p=(0.5, 0.18, 0.14, 0.18)))
+    light = draw_light(time, _weather(drive, rng), rng)
     wintry = drive.season == "winter" and (light.weather == "snow" or rng.random() < 0.5)
 
     # The driver creeps along; the camera sways a little on its springs.
@@ -168,11 +172,11 @@ def draw_place(session: int, variant: int) -> Place:
     seconds = np.arange(FRAMES) / FPS
     gain = rng.uniform(-0.12, 0.12)
     position = np.maximum.accumulate(seconds * speed * (1 + gain * (seconds - 1.4)))
-    yaw = rng.uniform(-34, 34)
+    yaw = rng.uniform(-46, 46)
     sway = rng.normal(0, 0.5, FRAMES)
     drift = rng.normal(0, 1.6) * (seconds - 1.4)
     centre_x = WIDTH / 2 + yaw + drift
-    horizon_y = drive.horizon_y + rng.uniform(-5, 5) + sway
+    horizon_y = drive.horizon_y + rng.uniform(-8, 8) + sway
     travel = float(position[-1])
 
     kerb_right = drive.lane_metres / 2 + drive.bay_metres
@@ -189,12 +193,15 @@ def draw_place(session: int, variant: int) -> Place:
         nearest = (abs(lateral) + half_width + 0.15) * drive.focal / room
         return travel + max(7.5, nearest) + rng.uniform(0.0, 0.9)
 
-    gap = rng.uniform(9.3, 11.6) + rng.normal(0, 0.25) * (seconds - 1.4) / 1.4
+    sign_z = post_z(posts[sign_side], sign_width / 2 + 0.15)
+    signal_z = post_z(posts[-sign_side], SIGNAL_METRES[0] / 2 + 0.2)
+    gap = rng.uniform(9.6, 11.8) + rng.normal(0, 0.25) * (seconds - 1.4) / 1.4
     wobble = rng.uniform(-0.25, 0.25) + rng.uniform(-0.06, 0.06) * (seconds - 1.4)
     room = float(gap[0]) - 1.0 - travel
     crosser = _walker(rng, 0.0, travel + min(rng.uniform(5.6, 7.3), max(room, 4.9)), 0.0)
     return Place(
         drive=drive,
+        town=town,
         light=light,
         snow_cover=rng.uniform(0.6, 1.0) if wintry else 0.0,
         bend=rng.normal(0, 0.0016),
@@ -204,8 +211,8 @@ def draw_place(session: int, variant: int) -> Place:
         ground_seed=int(rng.integers(2**31)),
         weather_seed=int(rng.integers(2**31)),
         zebra=bool(rng.random() < 0.45),
-        buildings=_buildings(drive, rng, kerb_left, kerb_right),
-        trees=_trees(drive, rng, kerb_left, kerb_right),
+        buildings=_buildings(town, rng, kerb_left, kerb_right),
+        trees=_trees(drive, town, rng, kerb_left, kerb_right),
         street_lights=_street_lights(rng, kerb_left, kerb_right),
         cars=_traffic(drive, rng, kerb_left, kerb_right),
         walkers=_walkers(rng, kerb_left, kerb_right),
@@ -214,19 +221,22 @@ def draw_place(session: int, variant: int) -> Place:
         lead_lateral=wobble,
         sign_side=sign_side,
         sign_lateral=posts[sign_side],
-        sign_z=post_z(posts[sign_side], sign_width / 2),
-        sign_width_metres=sign_width,
+        sign_z=sign_z,
+        sign_width_metres=max(sign_width, 50.0 * sign_z / drive.focal),
         sign_height_metres=rng.uniform(2.2, 2.7),
         sign_neutral=str(rng.choice(NEUTRAL_SIGNS)),
         signal_lateral=posts[-sign_side],
-        signal_z=post_z(posts[-sign_side], 0.45),
+        signal_z=signal_z,
+        signal_scale=max(1.08, 27.0 * signal_z / drive.focal / SIGNAL_METRES[0]),
         signal_height_metres=rng.uniform(2.3, 2.9),
-        signal_neutral=str(rng.choice(("dark", "red", "green"), p=(0.5, 0.25, 0.25))),
+        signal_neutral=str(rng.choice(("dark", "red", "green"), p=(0.7, 0.15, 0.15))),
         crosser=crosser,
         crosser_reach_metres=rng.uniform(1.1, 1.6),
+        joiner=_car(rng, 0.0, 0.0, 0.0),
+        joiner_gap_metres=float(gap[0]) - rng.uniform(2.6, 3.2),
         switch_time=rng.uniform(4.0, 8.0),
         shift_frames=rng.uniform(3.5, 5.0),
-        shift_metres=rng.uniform(0.96, 1.04),
+        shift_share=rng.uniform(0.94, 1.04),
     )
 
 
@@ -248,14 +258,14 @@ def _car_colour(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def _buildings(
-    drive: Drive, rng: np.random.Generator, kerb_left: float, kerb_right: float
+    town: str, rng: np.random.Generator, kerb_left: float, kerb_right: float
 ) -> tuple[Building, ...]:
     found = []
     for side, kerb in ((1, kerb_right), (-1, -kerb_left)):
         z = rng.uniform(4, 14)
         setback = kerb + rng.uniform(3.0, 4.0)
         while z < 110:
-            if drive.town == "city":
+            if town == "city":
                 length, gap = rng.uniform(9, 18), rng.choice((0.0, 0.0, 0.0, 7.0))
                 height = rng.uniform(7, 19)
                 back = setback + rng.choice((0.0, 0.0, 0.6))
@@ -263,10 +273,10 @@ def _buildings(
                 length, gap = rng.uniform(8, 12), rng.uniform(6, 16)
                 height = rng.uniform(4.6, 6.4)
                 back = setback + rng.uniform(3, 7)
-                gap = gap * (1.0 if drive.town == "suburb" else 4.0)
-                if drive.town == "country":
+                gap = gap * (1.0 if town == "suburb" else 4.0)
+                if town == "country":
                     back += rng.uniform(4, 14)
-            house = drive.town != "city"
+            house = town != "city"
             found.append(
                 Building(side, back, z, z + length, height, house, int(rng.integers(2**31)))
             )
@@ -275,10 +285,10 @@ def _buildings(
 
 
 def _trees(
-    drive: Drive, rng: np.random.Generator, kerb_left: float, kerb_right: float
+    drive: Drive, town: str, rng: np.random.Generator, kerb_left: float, kerb_right: float
 ) -> tuple[Tree, ...]:
     found = []
-    spacing = {"city": 15.0, "suburb": 9.0, "country": 5.0}[drive.town]
+    spacing = {"city": 15.0, "suburb": 9.0, "country": 5.0}[town]
     greens = {
         "summer": ((0.42, 0.62, 0.26), (0.34, 0.55, 0.28), (0.52, 0.66, 0.30)),
         "autumn": ((0.86, 0.58, 0.20), (0.78, 0.36, 0.16), (0.66, 0.62, 0.24)),
@@ -288,7 +298,7 @@ def _trees(
         z = rng.uniform(15, 15 + spacing)
         while z < 95:
             deep = rng.random()
-            beside = 1.3 + deep * {"city": 0.3, "suburb": 5.0, "country": 16.0}[drive.town]
+            beside = 1.3 + deep * {"city": 0.3, "suburb": 5.0, "country": 16.0}[town]
             tint = np.array(greens[int(rng.integers(3))]) * rng.uniform(0.85, 1.15)
             found.append(
                 Tree(side * (kerb + beside), z, rng.uniform(4.5, 8.5), int(rng.integers(8)),
@@ -311,22 +321,19 @@ def _traffic(
     drive: Drive, rng: np.random.Generator, kerb_left: float, kerb_right: float
 ) -> tuple[Car, ...]:
     found = []
-    for z in np.arange(22.0, 70.0, 6.6):  # parked in the bay, beyond where the lead car may go
-        if rng.random() < 0.42:
+    for z in np.arange(22.0, 62.0, 6.6):  # parked in the bay, beyond where the lead car may go
+        if rng.random() < 0.36:
             found.append(_car(rng, kerb_right - 1.0, float(z + rng.uniform(0, 0.8)), 0.0))
     oncoming = -2.0 * drive.lane_metres - drive.island_metres
     z = rng.uniform(16, 40)
     pace = -rng.uniform(2.5, 6.5)
-    while z < 95:
+    while z < 75:
         found.append(_car(rng, oncoming + rng.uniform(-0.2, 0.2), float(z), pace))
-        z += rng.uniform(10, 32)
+        z += rng.uniform(12, 32)
     for lateral in (0.0, -drive.lane_metres):  # our own traffic, well ahead of the lead car
-        z = rng.uniform(27, 40)
-        while z < 80:
-            found.append(
-                _car(rng, lateral + rng.uniform(-0.2, 0.2), float(z), rng.uniform(0.2, 1.0))
-            )
-            z += rng.uniform(9, 30)
+        if rng.random() < 0.7:
+            pace = rng.uniform(0.2, 1.0)
+            found.append(_car(rng, lateral + rng.uniform(-0.2, 0.2), rng.uniform(26, 42), pace))
     return tuple(found)
 
 
@@ -357,6 +364,6 @@ def _walker(rng: np.random.Generator, lateral: float, z: float, speed: float) ->
         return options[int(rng.integers(len(options)))]
 
     return Walker(
-        lateral, float(z), speed, rng.uniform(1.6, 1.86), pick(coats), pick(trousers), pick(skins),
+        lateral, float(z), speed, rng.uniform(1.66, 1.88), pick(coats), pick(trousers), pick(skins),
         pick(hairs), bool(rng.random() < 0.4), rng.uniform(0, 1),
     )  # fmt: skip

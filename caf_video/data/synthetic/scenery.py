@@ -26,11 +26,17 @@ _WARM = np.array([1.0, 0.80, 0.46])
 Wall = Callable[[np.ndarray], np.ndarray]
 
 
-def _rectangles(lefts: np.ndarray, width: float, low: float, high: float) -> list[np.ndarray]:
-    return [
-        np.array([[left, low], [left + width, low], [left + width, high], [left, high]])
-        for left in lefts
-    ]
+def _band(wide: float, low: float, high: float) -> np.ndarray:
+    """A rectangle (4, 2) across a wall."""
+    return np.array([[0.0, low], [wide, low], [wide, high], [0.0, high]])
+
+
+def _row(wall: Wall, lefts: np.ndarray, width: float, low: float, high: float) -> np.ndarray:
+    """Rectangles side by side on a wall, (k, 4, 3)."""
+    corner = np.array([[0.0, low], [width, low], [width, high], [0.0, high]])
+    points = np.repeat(corner[None], len(lefts), axis=0)
+    points[:, :, 0] += lefts[:, None]
+    return wall(points.reshape(-1, 2)).reshape(-1, 4, 3)
 
 
 def building_mesh(building: Building, place: Place) -> Mesh:
@@ -87,13 +93,13 @@ def _block(
     )  # fmt: skip
     for wall, wide, normal, distance in walls:
         paint = _painter(light, distance, normal)
-        mesh.add(wall(_rectangles(np.array([0.0]), wide, 0.0, tall)[0]), paint(colour))
-        mesh.add(wall(_rectangles(np.array([0.0]), wide, 0.0, 3.5)[0]), paint(colour * 0.72))
-        mesh.add(wall(_rectangles(np.array([0.0]), wide, tall - 0.55, tall)[0]), paint(trim))
-        mesh.add(wall(_rectangles(np.array([0.0]), wide, 3.5, 3.75)[0]), paint(trim))
+        mesh.add(wall(_band(wide, 0.0, tall)), paint(colour))
+        mesh.add(wall(_band(wide, 0.0, 3.5)), paint(colour * 0.72))
+        mesh.add(wall(_band(wide, tall - 0.55, tall)), paint(trim))
+        mesh.add(wall(_band(wide, 3.5, 3.75)), paint(trim))
         if place.snow_cover:
             snow = light.paint(np.array([0.9, 0.92, 0.96]), distance)
-            mesh.add(wall(_rectangles(np.array([0.0]), wide, tall - 0.06, tall + 0.16)[0]), snow)
+            mesh.add(wall(_band(wide, tall - 0.06, tall + 0.16)), snow)
         pitch = style["pitch"]
         lefts = np.arange(0.5, wide - pitch * style["share"] - 0.3, pitch)
         if len(lefts) == 0:
@@ -110,7 +116,7 @@ def _block(
         if len(shop):
             _windows(mesh, wall, shop, 2.5, 0.5, 2.6, light, distance, normal, colour * 0.4,
                      0.25 + 0.6 * light.darkness, rng)  # fmt: skip
-            mesh.add([wall(r) for r in _rectangles(shop - 0.15, 2.8, 2.65, 3.15)], paint(awning))
+            mesh.add(_row(wall, shop - 0.15, 2.8, 2.65, 3.15), paint(awning))
 
 
 def _painter(
@@ -127,17 +133,17 @@ def _windows(
     """A row of windows: frames, panes that mirror the sky above, and some with the lamp on."""
     lit = rng.random(len(lefts)) < lit_share
     if distance < 60:
-        frames = _rectangles(lefts - 0.08, width + 0.16, low - 0.12, high + 0.08)
-        mesh.add([wall(r) for r in frames], light.paint(frame, distance, normal))
+        frames = _row(wall, lefts - 0.08, width + 0.16, low - 0.12, high + 0.08)
+        mesh.add(frames, light.paint(frame, distance, normal))
     dark = light.shade(np.array([0.15, 0.18, 0.22]), normal)
     glass = to_rgb(light.fade(dark * 0.75 + light.sky_low * 0.12, distance))
     bright = to_rgb(light.fade(dark * 0.5 + light.sky_low * 0.42, distance))
     warm = _WARM * (0.55 + 0.45 * light.darkness)
-    mesh.add([wall(r) for r in _rectangles(lefts[~lit], width, low, high)], glass)
+    mesh.add(_row(wall, lefts[~lit], width, low, high), glass)
     middle = low + (high - low) * 0.55
     if distance < 40:
-        mesh.add([wall(r) for r in _rectangles(lefts[~lit], width, middle, high)], bright)
-    mesh.add([wall(r) for r in _rectangles(lefts[lit], width, low, high)],
+        mesh.add(_row(wall, lefts[~lit], width, middle, high), bright)
+    mesh.add(_row(wall, lefts[lit], width, low, high),
              to_rgb(light.fade(warm, distance * 0.6)))  # fmt: skip
 
 
@@ -155,7 +161,7 @@ def _house(
     snow = place.snow_cover
     covered = roof * (1 - snow) + np.array([0.9, 0.92, 0.96]) * snow
     mesh.add(
-        side(_rectangles(np.array([0.0]), length, 0, eaves)[0]),
+        side(_band(length, 0, eaves)),
         light.paint(colour, near + 2, along),
     )
     gable = np.array([[0, 0], [deep, 0], [deep, eaves], [deep / 2, ridge], [0, eaves]])
@@ -170,7 +176,7 @@ def _house(
             _windows(
                 mesh, wall, lefts, 1.15, low, low + 1.35, light, distance, normal, white, lit, rng
             )
-    door = side(_rectangles(np.array([length * 0.45]), 1.0, 0.0, 2.1)[0])
+    door = _row(side, np.array([length * 0.45]), 1.0, 0.0, 2.1)
     mesh.add(door, light.paint(np.array(_AWNINGS[int(rng.integers(4))]), near, along))
     # The slope towards the road overhangs the wall a little.
     slope = np.array(
@@ -190,7 +196,7 @@ def _house(
 
 
 @lru_cache(maxsize=16)
-def _tree_pixels(shape: int, bare: bool) -> np.ndarray:
+def _tree(shape: int, bare: bool) -> Picture:
     """A tree in white and grey, (192, 144, 4) float32 premultiplied, lit from the upper left."""
     rng = np.random.default_rng([shape, int(bare), 5])
     height, width = 384, 288
@@ -262,7 +268,7 @@ def _tree_pixels(shape: int, bare: bool) -> np.ndarray:
     stacked = np.dstack([rgb.astype(np.float32) * (alpha[..., None] / 255.0), alpha]).astype(
         np.float32
     )
-    return cv2.resize(stacked, (144, 192), interpolation=cv2.INTER_AREA)
+    return Picture.halved(cv2.resize(stacked, (144, 192), interpolation=cv2.INTER_AREA))
 
 
 def tree_picture(tree: Tree, place: Place) -> Picture:
@@ -275,4 +281,7 @@ def tree_picture(tree: Tree, place: Place) -> Picture:
     )
     lit = np.minimum(light.ambient + light.sun * 0.7, 1.4) * tint * 1.5
     clear = float(np.exp(-max(tree.z - 6.0, 0.0) / light.fog_metres))
-    return Picture(_tree_pixels(tree.shape, bare)).tinted(lit, light.fog, clear)
+    width = (
+        0.75 * tree.height_metres * place.drive.focal / (tree.z - float(place.position_metres[-1]))
+    )
+    return _tree(tree.shape, bare).tinted(lit, light.fog, clear, width=width)

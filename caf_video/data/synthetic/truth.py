@@ -4,9 +4,9 @@ import numpy as np
 
 from caf_video.data.synthetic.camera import HEIGHT, WIDTH, Camera
 from caf_video.data.synthetic.events import ActorStates
-from caf_video.data.synthetic.roadside import SIGNAL_HEIGHT_METRES, SIGNAL_WIDTH_METRES
-from caf_video.data.synthetic.scene import FRAMES, Place
-from caf_video.data.synthetic.vehicles import GLOW_METRES, HALF_WIDTH, car_size, lamp_span
+from caf_video.data.synthetic.scene import FRAMES, SIGNAL_METRES, Place
+from caf_video.data.synthetic.car_shapes import HALF_WIDTH, PROFILES, Profile
+from caf_video.data.synthetic.vehicles import GLOW_METRES
 
 _SHOWN = 0.6  # share of a box that must be inside the frame to call it visible
 
@@ -26,6 +26,14 @@ def lead_at(place: Place, states: ActorStates, frame: int) -> tuple[float, float
     """World (x, z) of the lead car's rear."""
     z = float(place.position_metres[frame] + place.lead_gap_metres[frame])
     return float(states.lead_lateral[frame] + place.bend_at(z)), z
+
+
+def joiner_at(place: Place, states: ActorStates, frame: int) -> tuple[float, float] | None:
+    """World (x, z) of the rear of the car that joins or leaves our lane."""
+    if states.joiner_lateral is None:
+        return None
+    z = float(place.position_metres[frame] + place.joiner_gap_metres)
+    return float(states.joiner_lateral[frame] + place.bend_at(z)), z
 
 
 def sign_at(place: Place) -> np.ndarray:
@@ -74,7 +82,7 @@ def _box(place: Place, states: ActorStates, actor: str, frame: int) -> np.ndarra
         half = place.sign_width_metres / 2
         return None if states.sign == "none" else _upright(camera, sign_at(place), half, half)
     if actor == "signal":
-        half_width, half_height = SIGNAL_WIDTH_METRES / 2, SIGNAL_HEIGHT_METRES / 2
+        half_width, half_height = (0.5 * place.signal_scale * side for side in SIGNAL_METRES)
         return _upright(camera, signal_at(place), half_width, half_height)
     if actor == "crosser":
         feet = crosser_at(place, states, frame)
@@ -82,16 +90,24 @@ def _box(place: Place, states: ActorStates, actor: str, frame: int) -> np.ndarra
             return None
         half_height = place.crosser.height_metres / 2
         return _upright(camera, feet + [0.0, half_height, 0.0], 0.38 * half_height, half_height)
+    if actor == "joiner":
+        rear = joiner_at(place, states, frame)
+        return None if rear is None else _car_box(camera, PROFILES[place.joiner.kind], *rear)
+    profile = PROFILES[place.lead.kind]
     x, z = lead_at(place, states, frame)
-    if actor == "lamps":
-        half_width, low, high = lamp_span(place.lead.kind)
-        glow = 0.5 * GLOW_METRES
-        middle = np.array([x, (low - glow + high) / 2, z])
-        return _upright(camera, middle, half_width + glow, (high - low + glow) / 2)
-    length, height = car_size(place.lead.kind)
-    half = HALF_WIDTH + 0.05
-    rear = _upright(camera, np.array([x, height / 2, z]), half, height / 2)
-    front = _upright(camera, np.array([x, height / 2, z + length]), half, height / 2)
+    _, half_width, low, _ = profile.lamp
+    low, high = low - 0.5 * GLOW_METRES, profile.high_lamp + 0.1
+    middle = np.array([x, (low + high) / 2, z])
+    return _upright(camera, middle, half_width + 0.5 * GLOW_METRES, (high - low) / 2)
+
+
+def _car_box(camera: Camera, profile: Profile, x: float, z: float) -> np.ndarray:
+    """Box of a whole car whose rear is at (x, z)."""
+    half_width, half_height = HALF_WIDTH + 0.05, profile.height / 2
+    rear = _upright(camera, np.array([x, half_height, z]), half_width, half_height)
+    front = _upright(
+        camera, np.array([x, half_height, z + profile.length]), half_width, half_height
+    )
     return np.array([min(rear[0], front[0]), rear[1], max(rear[2], front[2]), rear[3]])
 
 

@@ -53,7 +53,7 @@ class Weather:
         image[:] = cv2.multiply(image, _vignette(), scale=1 / 255)
         y, x = self._grain_at[frame]
         cv2.addWeighted(
-            image, 1.0, _grain()[y : y + HEIGHT, x : x + WIDTH], 0.14, -0.14 * 128, image
+            image, 1.0, _grain()[y : y + HEIGHT, x : x + WIDTH], 0.09, -0.09 * 128, image
         )
 
     def _rain(self, image: np.ndarray, frame: int) -> None:
