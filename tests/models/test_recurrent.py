@@ -14,17 +14,18 @@ SHAPES = [
     {"pooling": "flatten"},
     {"pooling": "flatten", "spatial_kernel": None, "coordinates": False, "channels": 20},
     {"spatial_kernel": 5, "embedding_dim": 4, "hidden": 3},
+    {"cell": "gru", "dropout": 0.5},
 ]
 
 
 def embedder(generator: torch.Generator, **changes) -> RecurrentEmbedder:
     settings = dict(channels=6, hidden=8, embedding_dim=5)
-    model = RecurrentEmbedder(7, (3, 4), **{**settings, **changes}).double()
+    model = RecurrentEmbedder(in_channels=7, grid=(3, 4), **{**settings, **changes}).double()
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3
     mean, std = torch.randn(2, 7, generator=generator, dtype=torch.float64)
     model.fit_standardisation(mean, std.abs())
-    return model
+    return model.eval()
 
 
 def clips(generator: torch.Generator, count: int = 2) -> torch.Tensor:
@@ -34,25 +35,25 @@ def clips(generator: torch.Generator, count: int = 2) -> torch.Tensor:
 def slowly(model: RecurrentEmbedder, feature_maps: torch.Tensor) -> torch.Tensor:
     """Fig. 8, a clip and a frame at a time, with textbook layers."""
     one_by_one = nn.Conv2d(7, model.hyperparameters["channels"], 1).double()
-    one_by_one.weight.data = model.reduce.weight.data[:, :, None, None]
-    one_by_one.bias.data = model.reduce.bias.data
+    one_by_one.weight.data = model.reduction.weight.data[:, :, None, None]
+    one_by_one.bias.data = model.reduction.bias.data
     embeddings = []
     for clip in feature_maps:
         states = []
         for frame in clip:
             mean, std = model.channel_mean[:, None, None], model.channel_std[:, None, None]
             maps = one_by_one(((frame - mean) / std)[None])[0]
-            if model.hyperparameters["coordinates"]:
-                x = torch.tensor([[0, 1 / 3, 2 / 3, 1]] * 3, dtype=torch.float64)
-                y = torch.tensor([[0.0] * 4, [0.5] * 4, [1.0] * 4], dtype=torch.float64)
-                maps = torch.cat([maps, x[None], y[None]])
             maps = maps.relu()
+            if model.hyperparameters["coordinates"]:
+                x = torch.tensor([[-1, -1 / 3, 1 / 3, 1]] * 3, dtype=torch.float64)
+                y = torch.tensor([[-1.0] * 4, [0.0] * 4, [1.0] * 4], dtype=torch.float64)
+                maps = torch.cat([maps, x[None], y[None]])
             if model.spatial is not None:
                 maps = model.spatial(maps[None])[0].relu()
             pooled = maps.mean(dim=(1, 2)) if model.pooling == "average" else maps.reshape(-1)
             states.append(pooled)
-        _, (last, _) = model.lstm(torch.stack(states)[None])
-        embeddings.append(model.projection(last[0, 0]))
+        outputs, _ = model.lstm(torch.stack(states)[None])
+        embeddings.append(model.projection(outputs[0, -1]))
     return torch.stack(embeddings)
 
 
@@ -74,7 +75,7 @@ def test_the_model_is_its_head_after_its_features(generator, changes) -> None:
 @pytest.mark.parametrize("changes", SHAPES)
 def test_its_hyperparameters_build_it_again(generator, changes) -> None:
     model, maps = embedder(generator, **changes), clips(generator)
-    again = RecurrentEmbedder(**model.hyperparameters).double()
+    again = RecurrentEmbedder(**model.hyperparameters).double().eval()
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(maps), model(maps))
 
@@ -125,33 +126,40 @@ def test_a_dead_channel_is_left_at_its_scale(generator) -> None:
 
 
 def test_the_standardisation_is_saved_and_the_places_are_not() -> None:
-    names = RecurrentEmbedder(7, (3, 4)).state_dict().keys()
+    names = RecurrentEmbedder(in_channels=7, grid=(3, 4)).state_dict().keys()
     assert {"channel_mean", "channel_std"} <= names
-    assert "places" not in names
+    assert "cell_coordinates" not in names
 
 
-@pytest.mark.parametrize(
-    ("shape", "wanted"),
-    [
-        ((2, 3, 8, 3, 4), "(b, t, 7, 3, 4)"),
-        ((2, 3, 7, 4, 3), "(b, t, 7, 3, 4)"),
-        ((3, 7, 3, 4), "b"),
-    ],
-)
-def test_maps_of_another_shape_are_refused(generator, shape, wanted) -> None:
-    with pytest.raises(InputError, match="feature maps have shape") as refusal:
+def test_dropout_drops_a_channel_from_all_frames_of_a_clip_while_training(generator) -> None:
+    model = embedder(generator, dropout=0.5, spatial_kernel=None, coordinates=False)
+    torch.manual_seed(0)
+    maps = clips(generator, 8)
+    whole = model.features(maps)
+    dropped = model.train().features(maps)
+    alive = whole.amax(dim=(1, 3, 4)) > 0  # (b, c)
+    kept = dropped.amax(dim=(1, 3, 4)) > 0
+    assert (kept & alive).any() and (~kept & alive).any()
+    torch.testing.assert_close(dropped, whole * 2 * kept[:, None, :, None, None])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 3, 4), (2, 3, 7, 4, 3), (3, 7, 3, 4), (0, 3, 7, 3, 4)])
+def test_maps_of_another_shape_are_refused(generator, shape) -> None:
+    with pytest.raises(InputError, match="feature maps of shape") as refusal:
         embedder(generator)(torch.zeros(shape, dtype=torch.float64))
-    assert wanted in str(refusal.value)
+    assert "wanted (clips, timesteps, 7, 3, 4)" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pooling": "max"}, "unknown pooling 'max'"),
-        ({"spatial_kernel": 2}, "wanted an odd size"),
-        ({"spatial_kernel": None}, "coordinates without a spatial convolution"),
-        ({"channels": 0}, "channels 0"),
-        ({"grid": (0, 4)}, "grid height 0"),
+        ({"pooling": "max"}, "pooling is 'max'"),
+        ({"spatial_kernel": 2}, "spatial_kernel is 2"),
+        ({"spatial_kernel": None}, "set coordinates to false"),
+        ({"channels": 0}, "channels is 0"),
+        ({"grid": (0, 4)}, "grid is "),
+        ({"cell": "rnn"}, "cell is 'rnn'"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changes, message) -> None:
@@ -162,13 +170,13 @@ def test_settings_that_mean_nothing_are_refused(changes, message) -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        (torch.zeros(6), torch.ones(7), "channel mean has shape (6,)"),
-        (torch.zeros(7), torch.ones(8), "channel std has shape (8,)"),
-        (torch.full((7,), torch.nan), torch.ones(7), "channel 0 has mean nan"),
-        (torch.zeros(7), -torch.ones(7), "channel 0 has mean 0.0 and std -1.0"),
+        (torch.zeros(6), torch.ones(7), "channel mean of shape (6,)"),
+        (torch.zeros(7), torch.ones(8), "channel deviation of shape (8,)"),
+        (torch.full((7,), torch.nan), torch.ones(7), "mean of channel 0 is nan"),
+        (torch.zeros(7), -torch.ones(7), "deviation of channel 0 is -1.0"),
     ],
 )
 def test_a_standardisation_that_is_none_is_refused(mean, std, message) -> None:
     with pytest.raises(InputError) as refusal:
-        RecurrentEmbedder(7, (3, 4)).fit_standardisation(mean, std)
+        RecurrentEmbedder(in_channels=7, grid=(3, 4)).fit_standardisation(mean, std)
     assert message in str(refusal.value)
