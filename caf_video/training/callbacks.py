@@ -1,0 +1,152 @@
+"""What watches over a training: checkpoints, Ctrl-C, a loss that is no number, a full disk."""
+
+import errno
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from caf_video.data.features import StoreDescription
+from caf_video.errors import CafVideoError
+from caf_video.training.checkpoint import KEY, RunRecord
+from caf_video.training.module import RecurrentModule
+
+
+class TrainingError(CafVideoError):
+    """A training that cannot begin, or cannot go on."""
+
+
+class TrainingInterrupted(TrainingError):
+    """A training that was asked to stop. Says how to go on."""
+
+
+class RunCheckpoints(pl.Callback):
+    """Saves last.ckpt after every epoch, and best.ckpt when validation R@1 is the best so far.
+
+    Of equally good epochs, which are common where few clips are validated, the later one is kept:
+    it has trained for longer, at a lower learning rate. Ctrl-C lets the batch end, saves last.ckpt
+    and raises TrainingInterrupted; a second one stops at once.
+
+    Args:
+        folder: Of the checkpoints.
+        description, label_names, config: What they say of the run; see `RunRecord`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        description: StoreDescription,
+        label_names: list[str],
+        config: dict[str, Any],
+    ) -> None:
+        self._last, self._best = folder / "last.ckpt", folder / "best.ckpt"
+        self._description, self._label_names, self._config = description, label_names, config
+        self._best_recall = -math.inf
+        self._recall: float | None = None  # of the epoch that ends, if it was validated
+        self._interrupted = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Hear Ctrl-C while the context lasts; only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.getsignal(signal.SIGINT)
+
+        def hear(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, previous)
+
+        signal.signal(signal.SIGINT, hear)
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the one into the other
+            raise TrainingInterrupted(
+                "interrupted at once: ckpt_path=last goes on from the last checkpoint, if any"
+            ) from error
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def on_before_backward(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
+    ) -> None:
+        """Stop before a loss that is no number reaches the weights."""
+        if not loss.isfinite():
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {trainer.global_step}, at learning rate "
+                f"{rate:.2g}: lower optimizer.lr"
+            )
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """On Ctrl-C, save."""
+        if self._interrupted:
+            self._save(trainer, self._last)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """On Ctrl-C, stop: not where it saves, for there the batch's numbers are not logged yet."""
+        if self._interrupted:
+            raise TrainingInterrupted(
+                f"interrupted after step {trainer.global_step}: "
+                "the same command with ckpt_path=last goes on from there"
+            )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember how good the epoch is."""
+        self._recall = float(trainer.callback_metrics["recall@1"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the last, and the best."""
+        recall, self._recall = self._recall, None
+        if recall is not None and recall >= self._best_recall:
+            self._best_recall = recall
+            self._save(trainer, self._best)
+        self._save(trainer, self._last)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say in the checkpoint what it is."""
+        module = cast(RecurrentModule, pl_module)
+        checkpoint[KEY] = RunRecord(
+            hyperparameters=module.model.hyperparameters,
+            normalize=module.loss.normalize,
+            description=self._description,
+            label_names=self._label_names,
+            config=self._config,
+        ).plain()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best R@1 so far."""
+        return {"best_recall": self._best_recall}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best R@1 so far."""
+        self._best_recall = state_dict["best_recall"]
+
+    def _save(self, trainer: pl.Trainer, file: Path) -> None:
+        try:
+            trainer.save_checkpoint(file)  # under a temporary name first, then renamed
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise TrainingError(
+                    f"no space left to write {file}: free some and go on with ckpt_path=last"
+                ) from error
+            raise TrainingError(f"cannot write {file}: {error.strerror or error}") from error

@@ -1,0 +1,202 @@
+"""The folder of a training run, and the training itself.
+
+RUN/config.yaml              every setting, resolved
+RUN/metrics.csv              loss, learning_rate and recall@1 by step
+RUN/checkpoints/best.ckpt    best validation R@1
+RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import Logger
+
+from caf_video.data.features import StoreDescription
+from caf_video.errors import InputError
+from caf_video.training.callbacks import RunCheckpoints, TrainingError
+from caf_video.training.checkpoint import (
+    CheckpointError,
+    read_checkpoint,
+    record_of,
+    require_same_features,
+)
+from caf_video.training.datamodule import FeatureDataModule
+from caf_video.training.loggers import MetricsFile
+from caf_video.training.module import RecurrentModule
+
+# The settings that a training must keep when it goes on, or it would be another one.
+_KEPT = ("seed", "data", "model", "loss", "optimizer", "trainer.max_epochs", "trainer.precision")
+_FREE = ("data.features", "data.memory_gb", "data.evaluation_batch_size")
+
+_REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than the training
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training's folder and settings; made by `begin`, which also finds where one stopped.
+
+    Attributes:
+        folder: Of the run.
+        config: Every setting, plain values.
+        last: The checkpoint to go on from, or None for a new training.
+        step: Optimizer steps done so far.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    last: Path | None
+    step: int
+
+    @classmethod
+    def begin(
+        cls,
+        folder: str | Path,
+        config: dict[str, Any],
+        description: StoreDescription,
+        *,
+        ckpt_path: str | None = None,
+    ) -> "Run":
+        """Make the folder of a new training, or find where one stopped, and write config.yaml.
+
+        A folder whose training stopped before its first checkpoint is as good as a new one.
+
+        Args:
+            folder: Of the run.
+            config: Every setting, plain values.
+            description: Of the features to train on.
+            ckpt_path: "last" to go on from last.ckpt, None to begin.
+
+        Raises:
+            TrainingError: The folder is a file, cannot be written, or holds a run already.
+            CheckpointError: There is nothing to go on from, or it was trained with other settings
+                or on other features.
+            InputError: `ckpt_path` is something else.
+        """
+        folder = Path(folder)
+        last = folder / "checkpoints" / "last.ckpt"
+        if ckpt_path not in (None, "last"):
+            raise InputError(f"ckpt_path={ckpt_path}: it is 'last', to go on, or null, to begin")
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"{folder} is a file, not a folder: choose another run_dir")
+        if ckpt_path is None:
+            if last.exists():
+                raise TrainingError(
+                    f"{folder} already holds a run: go on with ckpt_path=last, "
+                    "or choose another run_dir"
+                )
+            run = cls(folder, config, None, 0)
+        else:
+            if not last.is_file():
+                raise CheckpointError(
+                    f"{folder} holds no checkpoint to go on from (no checkpoints/last.ckpt): "
+                    "begin without ckpt_path=last"
+                )
+            checkpoint = read_checkpoint(last)
+            record = record_of(checkpoint, last)
+            _require_same_settings(folder, record.config, config)
+            require_same_features(last, record.description, description)
+            run = cls(folder, config, last, checkpoint["global_step"])
+        try:
+            last.parent.mkdir(parents=True, exist_ok=True)
+            text = OmegaConf.to_yaml(OmegaConf.create(config))
+            (folder / "config.yaml").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from error
+        return run
+
+
+def train_recurrent(
+    run: Run,
+    module: RecurrentModule,
+    data: FeatureDataModule,
+    *,
+    make_trainer: Callable[..., pl.Trainer],
+    loggers: Sequence[Logger] = (),
+    progress_bar: bool = True,
+) -> None:
+    """Train a network into a run's folder, or go on where it stopped.
+
+    What an interrupted and resumed training ends with is what an uninterrupted one ends with. A
+    finished one is left as it is.
+
+    Args:
+        run: Where.
+        module: What trains. A new network is standardised by the training features first.
+        data: What it trains on.
+        make_trainer: `pl.Trainer` with its settings; called with those that a run needs.
+        loggers: Beside metrics.csv.
+        progress_bar: Show one.
+
+    Raises:
+        TrainingInterrupted: On Ctrl-C, after last.ckpt is saved.
+        TrainingError: The loss is no number any more, or the folder cannot be written.
+        CafVideoError: The clips or the features cannot be used.
+    """
+    data.setup("fit")
+    if run.last is None:
+        module.model.fit_standardisation(*data.channel_statistics())
+    checkpoints = RunCheckpoints(
+        run.folder / "checkpoints",
+        description=data.description,
+        label_names=data.label_names,
+        config=run.config,
+    )
+    bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
+    with _quiet_lightning():
+        trainer = make_trainer(
+            default_root_dir=run.folder,
+            logger=[MetricsFile(run.folder, resume_step=run.step), *loggers],
+            callbacks=[checkpoints, *bar],
+            enable_progress_bar=progress_bar,
+            enable_model_summary=False,
+            enable_checkpointing=False,  # ours saves
+            num_sanity_val_steps=0,  # R@1 of a few clips checks nothing
+            use_distributed_sampler=False,  # the batches know their process
+        )
+        with checkpoints.interruptible():
+            trainer.fit(module, datamodule=data, ckpt_path=run.last)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Let Lightning say what is wrong, and nothing of hardware, products and its own defaults."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 with torch 2.15; nothing that a user could mend.
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _require_same_settings(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    old, new = dict(_kept(before)), dict(_kept(now))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            raise CheckpointError(
+                f"{folder} was trained with {name}={old.get(name)}, not {new.get(name)}: "
+                "go on with the same settings, or choose another run_dir"
+            )
+
+
+def _kept(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names, with dots, and values of the settings that must stay."""
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _kept(value, f"{name}.")
+        elif name not in _FREE and any(f"{name}.".startswith(f"{kept}.") for kept in _KEPT):
+            yield name, value

@@ -1,0 +1,135 @@
+"""Batches against the store they come from: which clips, which frames, again after a stop."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from caf_video.data.features import FeatureStore
+from caf_video.errors import InputError
+from caf_video.metric_learning import PKBatchSampler
+from caf_video.training import ClipMaps, EvaluationBatches, TrainingBatches
+
+
+@pytest.fixture(params=["memory", "disk"])
+def maps(request, store_folder) -> ClipMaps:
+    return maps_of(store_folder, 1.0 if request.param == "memory" else 0.0)
+
+
+LABELS = [0] * 6 + [1] * 6 + [2] * 6
+IDS = [f"train/{label}_{number}" for label in ("left", "right", "stop") for number in range(6)]
+
+
+def maps_of(folder, memory_gb: float = 1.0) -> ClipMaps:
+    maps = ClipMaps(FeatureStore.open(folder), IDS, memory_gb=memory_gb)
+    assert maps.in_memory is (memory_gb > 0)
+    return maps
+
+
+def training(maps: ClipMaps, *, length: int = 4, **settings) -> TrainingBatches:
+    sampler = PKBatchSampler(
+        [str(label) for label in LABELS],
+        classes_per_batch=2,
+        samples_per_class=3,
+        batches_per_epoch=length,
+        seed=7,
+    )
+    return TrainingBatches(maps, LABELS, sampler, **{"seed": 7, **settings})
+
+
+def copied(batches) -> list[tuple[torch.Tensor, ...]]:
+    return [tuple(part.clone() for part in batch) for batch in batches]
+
+
+def assert_same(one, other) -> None:
+    assert len(one) == len(other)
+    for batch, wanted in zip(one, other, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(batch, wanted, strict=True))
+
+
+def test_a_training_batch_is_one_stored_frame_of_every_segment(maps, store_folder) -> None:
+    store = FeatureStore.open(store_folder)
+    drawn = Counter()
+    for batch in itertools.chain(*(training(maps, length=20) for _ in range(2))):
+        assert batch.feature_maps.shape == (6, 3, 6, 2, 3)
+        assert batch.feature_maps.dtype == torch.float32
+        assert batch.labels.tolist() == [LABELS[position] for position in batch.positions]
+        for clip, position in zip(batch.feature_maps, batch.positions.tolist(), strict=True):
+            stored = store.read(IDS[position]).feature_maps.float()  # (t, k, c, h, w)
+            frames = (clip[:, None] == stored).all(dim=(2, 3, 4))
+            assert (frames.sum(dim=1) == 1).all()
+            drawn[tuple(frames.int().argmax(dim=1).tolist())] += 1
+    assert len(drawn) > 20  # of 27: each segment draws for itself
+
+
+def test_evaluation_gives_every_clip_once_in_order_with_its_middle_frames(maps, store_folder):
+    store = FeatureStore.open(store_folder)
+    batches = EvaluationBatches(maps, LABELS, batch_size=7)
+    seen = copied(batches)
+    assert [len(labels) for _, labels, _ in seen] == [7, 7, 4] and len(batches) == 3
+    assert torch.cat([positions for *_, positions in seen]).tolist() == list(range(18))
+    assert torch.cat([labels for _, labels, _ in seen]).tolist() == LABELS
+    wanted = torch.stack([store.read(name).feature_maps[:, 1].float() for name in IDS])
+    assert torch.equal(torch.cat([feature_maps for feature_maps, *_ in seen]), wanted)
+
+
+def test_memory_and_disk_give_the_same_batches(store_folder) -> None:
+    held, read = maps_of(store_folder), maps_of(store_folder, memory_gb=0.0)
+    assert_same(copied(training(held)), copied(training(read)))
+
+
+def test_maps_lie_channels_last_as_one_product_wants_them(maps) -> None:
+    batch = next(iter(training(maps)))
+    assert batch.feature_maps.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_next_batch_overwrites_the_maps_and_nothing_else(maps) -> None:
+    first, second = itertools.islice(training(maps), 2)
+    assert torch.equal(first.feature_maps, second.feature_maps)
+    assert not torch.equal(first.positions, second.positions)
+
+
+def test_a_pass_is_an_epoch_and_the_next_one_goes_on(maps) -> None:
+    batches, whole = training(maps, length=4), training(maps, length=8)
+    assert len(batches) == 4
+    assert_same(copied(batches) + copied(batches), copied(whole))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+def test_it_goes_on_from_any_batch_with_what_it_would_have_given(maps, stop) -> None:
+    whole = training(maps)
+    uninterrupted = copied(whole) + copied(whole)
+    batches = training(maps)
+    passes = itertools.chain(batches, batches)
+    copied(itertools.islice(passes, stop))
+    resumed = training(maps)
+    resumed.load_state_dict(batches.state_dict())
+    rest = copied(resumed)
+    assert_same(rest, uninterrupted[stop : stop + len(rest)])
+    assert (stop + len(rest)) % 4 == 0  # up to the end of the epoch
+
+
+def test_processes_share_the_batches_out(maps) -> None:
+    whole = copied(training(maps, length=8))
+    ranks = [copied(training(maps, rank=rank, world_size=2)) for rank in range(2)]
+    assert_same([batch for pair in zip(*ranks, strict=True) for batch in pair], whole)
+
+
+def test_another_seed_draws_other_frames(maps) -> None:
+    one, other = copied(training(maps)), copied(training(maps, seed=8))
+    assert not all(torch.equal(a[0], b[0]) for a, b in zip(one, other, strict=True))
+
+
+def test_channel_statistics_are_those_of_the_middle_frames(maps, store_folder) -> None:
+    store = FeatureStore.open(store_folder)
+    cells = np.stack([store.read(name).feature_maps[:, 1].double().numpy() for name in IDS])
+    mean, std = maps.channel_statistics()
+    np.testing.assert_allclose(mean, cells.mean(axis=(0, 1, 3, 4)), rtol=1e-5)
+    np.testing.assert_allclose(std, cells.std(axis=(0, 1, 3, 4)), rtol=1e-5)
+
+
+def test_batches_of_no_clips_are_refused(maps) -> None:
+    with pytest.raises(InputError, match="batches of 0 clips"):
+        EvaluationBatches(maps, LABELS, batch_size=0)

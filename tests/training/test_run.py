@@ -1,0 +1,303 @@
+"""A training from its first step to its checkpoints: stopped, resumed, spoilt, refused."""
+
+import errno
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from caf_video.errors import CafVideoError, InputError
+from caf_video.metric_learning import TripletLoss
+from caf_video.models.recurrent import RecurrentEmbedder
+from caf_video.training import (
+    CheckpointError,
+    FeatureDataModule,
+    RecurrentModule,
+    Run,
+    RunCheckpoints,
+    TrainingError,
+    TrainingInterrupted,
+    load_run,
+    read_metrics,
+    train_recurrent,
+)
+from caf_video.training.optimizers import adamw_one_cycle
+
+EPOCHS, LENGTH = 3, 4
+
+
+def run_training(
+    folder: Path,
+    features: Path,
+    *,
+    resume: bool = False,
+    loss: TripletLoss | None = None,
+    lr: float = 1e-2,
+    dropout: float = 0.0,
+    epochs: int = EPOCHS,
+    features_moved: bool = False,
+) -> RecurrentModule:
+    """Train a tiny network as the pipeline does; returns what it ended with."""
+    config = {
+        "seed": 0,
+        "features": str(features),
+        "optimizer": {"lr": lr},
+        "model": {"dropout": dropout},
+        "trainer": {"max_epochs": epochs, "accelerator": "cpu"},
+    }
+    data = FeatureDataModule(
+        features, classes_per_batch=3, samples_per_class=3, batches_per_epoch=LENGTH, seed=0
+    )
+    run = Run.begin(folder, config, data.description, ckpt_path="last" if resume else None)
+    torch.manual_seed(0)
+    model = RecurrentEmbedder(
+        in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4, dropout=dropout
+    )
+    optimizer = partial(adamw_one_cycle, lr=lr, weight_decay=0.01)
+    module = RecurrentModule(model, loss or TripletLoss(), optimizer)
+    train_recurrent(
+        run,
+        module,
+        data,
+        make_trainer=partial(
+            pl.Trainer, max_epochs=epochs, accelerator="cpu", devices=1, log_every_n_steps=1
+        ),
+        progress_bar=False,
+    )
+    return module
+
+
+class SpoiltLoss(TripletLoss):
+    """Does something at one call, counted from 0."""
+
+    def __init__(self, at: int, do) -> None:
+        super().__init__()
+        self.calls, self.at, self.do = 0, at, do
+
+    def forward(self, embeddings, labels):
+        loss = super().forward(embeddings, labels)
+        self.calls += 1
+        return self.do(loss) if self.calls == self.at + 1 else loss
+
+
+def interrupt(loss: torch.Tensor) -> torch.Tensor:
+    signal.raise_signal(signal.SIGINT)
+    return loss
+
+
+def same(one, other) -> bool:
+    """Equal to the bit, whatever it is made of."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """The same weights, optimizer, schedule and numbers."""
+    last, wanted = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (one, other)
+    )
+    for part in ("global_step", "epoch", "callbacks", "lr_schedulers", "optimizer_states"):
+        assert same(last[part], wanted[part]), part
+    assert same(last["state_dict"], wanted["state_dict"])
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+@pytest.fixture(scope="session")
+def finished(store_folder, tmp_path_factory) -> Path:
+    """An uninterrupted training."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    run_training(folder, store_folder)
+    return folder
+
+
+def test_it_learns_and_leaves_everything_in_the_runs_folder(finished) -> None:
+    left = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert left == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    series = read_metrics(finished)
+    assert series["loss"][0] == series["learning_rate"][0] == list(range(EPOCHS * LENGTH))
+    assert series["recall@1"][0] == [LENGTH * (epoch + 1) - 1 for epoch in range(EPOCHS)]
+    losses = series["loss"][1]
+    assert sum(losses[-4:]) < 0.95 * sum(losses[:4])
+    assert series["recall@1"][1][-1] > 0.6
+
+
+def test_the_same_seed_gives_the_same_run(finished, store_folder, tmp_path) -> None:
+    run_training(tmp_path / "again", store_folder)
+    assert_same_end(tmp_path / "again", finished)
+
+
+def test_the_network_is_standardised_by_the_training_clips(finished, store_folder) -> None:
+    data = FeatureDataModule(
+        store_folder, classes_per_batch=3, samples_per_class=3, batches_per_epoch=1, seed=0
+    )
+    data.setup("fit")
+    mean, std = data.channel_statistics()
+    model = load_run(finished).model
+    assert torch.equal(model.channel_mean, mean) and torch.equal(model.channel_std, std)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("at", [0, 5, LENGTH - 1, 2 * LENGTH - 1])
+def test_ctrl_c_ends_the_batch_and_a_resumed_run_ends_as_an_uninterrupted_one(
+    store_folder, tmp_path, at, dropout
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    run_training(tmp_path / "whole", store_folder, dropout=dropout)
+    with pytest.raises(TrainingInterrupted, match=f"after step {at + 1}: .*ckpt_path=last"):
+        run_training(
+            tmp_path / "cut", store_folder, loss=SpoiltLoss(at, interrupt), dropout=dropout
+        )
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert read_metrics(tmp_path / "cut")["loss"][0] == list(range(at + 1))
+    run_training(tmp_path / "cut", store_folder, resume=True, dropout=dropout)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_ctrl_c_in_the_last_batch_lets_the_run_finish(store_folder, finished, tmp_path) -> None:
+    run_training(tmp_path, store_folder, loss=SpoiltLoss(EPOCHS * LENGTH - 1, interrupt))
+    assert_same_end(tmp_path, finished)
+
+
+def test_a_second_ctrl_c_stops_at_once(store_folder, tmp_path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingInterrupted, match="at once"):
+        run_training(
+            tmp_path, store_folder, loss=SpoiltLoss(5, lambda loss: interrupt(interrupt(loss)))
+        )
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert load_run(tmp_path).step == LENGTH  # the first epoch's
+
+
+def test_a_crash_after_an_epoch_loses_no_more_than_the_next_one(
+    store_folder, finished, tmp_path
+) -> None:
+    def crash(loss: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_training(tmp_path, store_folder, loss=SpoiltLoss(LENGTH + 2, crash))
+    run_training(tmp_path, store_folder, resume=True)
+    assert_same_end(tmp_path, finished)
+
+
+def test_a_finished_run_resumed_stays_as_it_is(store_folder, finished, tmp_path) -> None:
+    run_training(tmp_path / "run", store_folder)
+    run_training(tmp_path / "run", store_folder, resume=True)
+    assert_same_end(tmp_path / "run", finished)
+
+
+def test_of_equally_good_epochs_the_later_is_the_best(store_folder, tmp_path, monkeypatch) -> None:
+    recalls = iter([0.5, 0.75, 0.75, 0.25])
+    result = type("Result", (), {"recall": property(lambda self: {1: next(recalls)})})
+    monkeypatch.setattr(
+        "caf_video.training.module.recall_at_k", lambda *values, **settings: result()
+    )
+    run_training(tmp_path, store_folder, epochs=4)
+    assert load_run(tmp_path).step == 3 * LENGTH
+
+
+def test_a_loss_that_is_no_number_stops_the_training_before_the_weights(
+    store_folder, tmp_path
+) -> None:
+    with pytest.raises(TrainingError, match=r"^the loss is nan at step 6, .* lower optimizer\.lr$"):
+        run_training(tmp_path, store_folder, loss=SpoiltLoss(6, lambda loss: loss * torch.nan))
+    assert load_run(tmp_path).step == LENGTH
+
+
+def test_a_full_disk_is_named_and_what_was_saved_is_whole(
+    store_folder, finished, tmp_path, monkeypatch
+) -> None:
+    save = pl.Trainer.save_checkpoint
+
+    def full(trainer: pl.Trainer, file: Path, *values) -> None:
+        if trainer.global_step > LENGTH:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(trainer, file, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.Trainer, "save_checkpoint", full)
+        with pytest.raises(TrainingError, match="^no space left to write .*ckpt_path=last$"):
+            run_training(tmp_path, store_folder)
+    assert load_run(tmp_path).step == LENGTH
+    run_training(tmp_path, store_folder, resume=True)
+    assert_same_end(tmp_path, finished)
+
+
+def refused(kind: type[CafVideoError], *arguments, **settings) -> str:
+    with pytest.raises(kind, match="^[^\n]*$") as refusal:
+        run_training(*arguments, **settings)
+    return str(refusal.value)
+
+
+def test_a_folder_that_is_a_file_is_refused(store_folder, tmp_path) -> None:
+    (tmp_path / "run").write_text("notes")
+    assert "is a file, not a folder" in refused(TrainingError, tmp_path / "run", store_folder)
+    below = refused(TrainingError, tmp_path / "run" / "below", store_folder)
+    assert below.startswith("cannot write")
+    assert (tmp_path / "run").read_text() == "notes"
+
+
+def test_a_folder_with_a_run_is_refused(store_folder, finished) -> None:
+    before = (finished / "checkpoints" / "last.ckpt").stat()
+    message = refused(TrainingError, finished, store_folder)
+    assert "already holds a run" in message and "ckpt_path=last" in message
+    assert (finished / "checkpoints" / "last.ckpt").stat() == before
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_can_begin_again(
+    store_folder, finished, tmp_path
+) -> None:
+    def crash(loss: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        run_training(tmp_path, store_folder, loss=SpoiltLoss(1, crash))
+    run_training(tmp_path, store_folder)
+    assert_same_end(tmp_path, finished)
+
+
+def test_nothing_to_go_on_from_is_refused(store_folder, tmp_path) -> None:
+    message = refused(CheckpointError, tmp_path / "new", store_folder, resume=True)
+    assert "no checkpoint to go on from" in message
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"lr": 0.5}, "optimizer.lr=0.01, not 0.5"),
+        ({"dropout": 0.1}, "model.dropout=0.0, not 0.1"),
+        ({"epochs": 9}, "trainer.max_epochs=3, not 9"),
+    ],
+)
+def test_going_on_with_other_settings_is_refused(store_folder, finished, changes, told) -> None:
+    assert told in refused(CheckpointError, finished, store_folder, resume=True, **changes)
+
+
+def test_going_on_with_other_features_is_refused(make_store, finished, tmp_path) -> None:
+    from dataclasses import replace
+
+    description = replace(load_run(finished).description, backbone="other")
+    features = make_store(description=description).folder
+    message = refused(CheckpointError, finished, features, resume=True)
+    assert "backbone tiny, not other" in message
+
+
+def test_another_ckpt_path_is_refused(finished) -> None:
+    with pytest.raises(InputError, match="ckpt_path=best: it is 'last'"):
+        Run.begin(finished, {}, load_run(finished).description, ckpt_path="best")
+
+
+def test_an_epoch_without_validation_is_never_the_best(tmp_path) -> None:
+    saved = []
+    trainer = type("Trainer", (), {"save_checkpoint": lambda self, file: saved.append(file.name)})
+    description = None
+    checkpoints = RunCheckpoints(tmp_path, description=description, label_names=[], config={})
+    checkpoints.on_train_epoch_end(trainer(), None)
+    assert saved == ["last.ckpt"]
