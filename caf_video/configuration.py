@@ -1,0 +1,11 @@
+"""Where the Hydra configuration is."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_dir() -> Path:
+    """The folder of `recurrent.yaml` and its groups: a checkout's conf/, or the wheel's copy of it."""
+    installed = _PACKAGE / "conf"
+    return installed if installed.is_dir() else _PACKAGE.parent / "conf"
