@@ -6,4 +6,4 @@ class CafVideoError(Exception):
 
 
 class InputError(CafVideoError, ValueError):
-    """A wrong argument or tensor. The message says what came, what was wanted, and of which thing."""
+    """A wrong argument or tensor: the message says what came, what was wanted, of which thing."""
