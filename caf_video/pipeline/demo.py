@@ -1,0 +1,204 @@
+"""The whole job on synthetic driving clips, one stage after the other, from nothing to a report."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caf_video.data.synthetic import read_boxes, write_driving_clips
+from caf_video.errors import CafVideoError
+from caf_video.models.backbones import Backbone
+from caf_video.pipeline.check import check
+from caf_video.pipeline.evaluate import Evaluation, evaluate, open_run
+from caf_video.pipeline.explain import ExplainedClip, draw_clip, explain_clips, write_explanations
+from caf_video.pipeline.extract import extract
+from caf_video.pipeline.files import output_folder, read_json, write_json
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.synthetic_attention import (
+    influence_of_evidence,
+    played_backwards,
+    score_attention,
+)
+from caf_video.pipeline.train import compose_config, curves, train
+from caf_video.rendering import GalleryItem, Report, write_report
+
+SIZE = (256, 448)  # height and width, of the clips and of the network's input: nothing is resampled
+EXPLAINED_RIGHT, EXPLAINED_WRONG = 12, 4  # clips in the report
+
+SUMMARY = (
+    "Synthetic driving clips, in each of which one object decides the class of the event. A "
+    "small recurrent network over frozen features was trained to put clips of one class side by "
+    "side, and was tested on sessions it had never seen. L2-CAF then shows where it looked, frame "
+    "by frame."
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo left: `metrics` as in metrics.json, and the page to open."""
+
+    metrics: dict[str, Any]
+    report: Path
+
+
+def run_demo(
+    out: Path,
+    *,
+    backbone: Backbone,
+    seed: int = 0,
+    sessions: tuple[int, int, int] = (50, 10, 20),
+    overrides: Sequence[str] = (),
+    track: Track = quietly,
+) -> Demo:
+    """Render, check, extract, train, evaluate, explain; goes on where it was interrupted.
+
+    Leaves clips/, features/, run/, explained/, metrics.json and report.html in `out`.
+
+    Args:
+        out: Folder for everything.
+        backbone: The frozen network.
+        seed: Of the training. The clips and their splits are the same whatever it is.
+        sessions: Of the train, val and test splits.
+        overrides: Hydra overrides of the demo's experiment.
+
+    Raises:
+        CafVideoError: A stage cannot do its work; says which and why.
+    """
+    folder = output_folder(out)
+    seconds = Stopwatch(folder / "seconds.json")
+    with seconds.stage("synth"):
+        manifest = _render(folder / "clips", sessions, track)
+    with seconds.stage("check"):
+        bad = [one for one in check(manifest, track=track) if not one.ok]
+        if bad:
+            raise CafVideoError(f"{bad[0].reason}: delete {bad[0].clip.path}, it is rendered again")
+    with seconds.stage("extract"):
+        store = extract(manifest, folder / "features", backbone=backbone, size=SIZE, track=track)
+    with seconds.stage("train"):
+        config = compose_config(["experiment=demo", *overrides])
+        config.features, config.run_dir = str(store.folder), str(folder / "run")
+        config.seed = seed
+        config.ckpt_path = (
+            "last" if (folder / "run" / "checkpoints" / "last.ckpt").exists() else None
+        )
+        run_folder = train(config)
+    with seconds.stage("evaluate"):
+        evaluation = evaluate(run_folder, track=track)
+    boxes_csv = manifest.parent / "boxes.csv"
+    with seconds.stage("attention"):
+        run = open_run(run_folder)
+        attention = score_attention(run, evaluation, boxes_csv, SIZE)
+        backwards = played_backwards(run, evaluation)
+        influence = influence_of_evidence(run, evaluation, boxes_csv)
+    with seconds.stage("explain"):
+        ids = _gallery(evaluation)
+        explained = explain_clips(run_folder, ids, track=track)
+        write_explanations(explained, folder / "explained", track=track)
+    record = evaluation.record()
+    names = ("recall@1", "recall@1_frozen", "recall@1_untrained", "chance", "nmi")
+    metrics = {
+        **{name: record[name] for name in names},
+        "baselines": record["baselines"],
+        "per_class": record["per_class"],
+        "attention": attention,
+        "opposite_found_when_played_backwards": backwards,
+        "influence": influence,
+        "seconds": seconds.spent,
+        "seed": seed,
+        "backbone": backbone.name,
+    }
+    write_json(folder / "metrics.json", metrics)
+    report = folder / "report.html"
+    write_report(report, _report(metrics, evaluation, explained, boxes_csv, run_folder))
+    return Demo(metrics, report)
+
+
+class Stopwatch:
+    """Seconds of each stage, kept on disk: a stage that was interrupted adds up."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.spent: dict[str, float] = read_json(file) if file.exists() else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = self.spent.get(name, 0.0) + time.perf_counter() - started
+            self.spent[name] = round(spent, 2)
+            write_json(self._file, self.spent)
+
+
+def _render(folder: Path, sessions: tuple[int, int, int], track: Track) -> Path:
+    train_sessions, val_sessions, test_sessions = sessions
+
+    def write(progress: Callable[[int, int], None]) -> Path:
+        return write_driving_clips(
+            folder,
+            train_sessions=train_sessions,
+            val_sessions=val_sessions,
+            test_sessions=test_sessions,
+            progress=progress,
+        )
+
+    return write(lambda done, total: None)
+
+
+def _gallery(evaluation: Evaluation) -> list[str]:
+    """Some clips of every class that were right, and some that were wrong."""
+    right: dict[str, str] = {}
+    wrong: list[str] = []
+    for clip, correct in zip(evaluation.clips, evaluation.result.correct, strict=True):
+        if correct:
+            right.setdefault(clip.label, clip.clip_id)
+        else:
+            wrong.append(clip.clip_id)
+    return [*list(right.values())[:EXPLAINED_RIGHT], *wrong[:EXPLAINED_WRONG]]
+
+
+def _report(
+    metrics: dict[str, Any],
+    evaluation: Evaluation,
+    explained: Sequence[ExplainedClip],
+    boxes_csv: Path,
+    run_folder: Path,
+) -> Report:
+    truth = read_boxes(boxes_csv)
+    gallery = []
+    for one in explained:
+        boxes, visible = (values[one.frame_indices] for values in truth[one.clip.clip_id])
+        picture = draw_clip(one, captioned=False, boxes=boxes, evidence_visible=visible)
+        caption = (
+            f"{one.clip.label} ({one.clip.clip_id}); nearest: {one.nearest.label} "
+            f"({one.nearest.clip_id})"
+        )
+        gallery.append(GalleryItem(picture, caption, bool(one.correct)))
+    labels = [clip.label for clip in evaluation.clips]
+    return Report(
+        title="caf_video: the demo",
+        summary=SUMMARY,
+        metrics=metrics,
+        per_class={
+            label: (recall, labels.count(label))
+            for label, recall in sorted(evaluation.result.per_class.items())
+        },
+        curves=curves(run_folder, {"recall@1": {"chance": evaluation.chance}}),
+        gallery=gallery,
+        run={
+            "command": f"caf-video demo --seed {metrics['seed']} --backbone {metrics['backbone']}",
+            "date": date.today().isoformat(),
+            "caf_video": version("caf_video"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
+        },
+    )

@@ -1,0 +1,271 @@
+"""clip ─► a filter per frame ─► strip, npz and JSON: where a trained embedding looked (Fig. 9)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
+from caf_video.data.features import ClipFeatures, FeatureStore
+from caf_video.data.frames import ClipFrames
+from caf_video.data.manifest import SPLITS, Clip, read_manifest
+from caf_video.data.video import VideoReader
+from caf_video.errors import CafVideoError, InputError
+from caf_video.models.backbones import load_backbone
+from caf_video.pipeline.evaluate import open_features, open_run, test_maps
+from caf_video.pipeline.extract import describe, sample_features
+from caf_video.pipeline.files import file_name, output_folder, write_json, write_npz
+from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
+from caf_video.retrieval.index import EmbeddingIndex
+from caf_video.training import LoadedRun
+
+CLIPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class ExplainedClip:
+    """A clip, its nearest other clip, and where the network looked in each of its t frames.
+
+    Attributes:
+        clip: The clip; its label is "" where nobody gave one.
+        frame_indices: Positions in its video, (t,).
+        times_seconds: When those frames appear, (t,).
+        filters: Signed, unit norm, on the grid, (t, h, w).
+        losses, steps, settled: Of each frame's filter, (t,).
+        influence: Each frame's share of the embedding change when it is blanked, (t,).
+        solver: Its name.
+        nearest: The nearest other clip.
+        nearest_frames: Positions of its sampled frames in its video, (t,).
+        distance: To it, Euclidean.
+    """
+
+    clip: Clip
+    frame_indices: np.ndarray
+    times_seconds: np.ndarray
+    filters: Tensor
+    losses: np.ndarray
+    steps: np.ndarray
+    settled: np.ndarray
+    influence: np.ndarray
+    solver: str
+    nearest: Clip
+    nearest_frames: np.ndarray
+    distance: float
+
+    @property
+    def correct(self) -> bool | None:
+        """The gate: whether the nearest other clip has the same label; None without a label."""
+        return self.nearest.label == self.clip.label if self.clip.label else None
+
+    def record(self) -> dict[str, Any]:
+        """All of it but the filters, in plain values."""
+        frames = zip(
+            self.frame_indices.tolist(),
+            self.times_seconds.tolist(),
+            self.losses.tolist(),
+            self.steps.tolist(),
+            self.settled.tolist(),
+            self.influence.tolist(),
+            strict=True,
+        )
+        names = ("frame_index", "time_seconds", "loss", "steps", "settled", "influence")
+        return {
+            "clip_id": self.clip.clip_id,
+            "video": str(self.clip.path),
+            "label": self.clip.label,
+            "nearest": self.nearest.clip_id,
+            "nearest_label": self.nearest.label,
+            "distance": self.distance,
+            "correct": self.correct,
+            "solver": self.solver,
+            "frames": [dict(zip(names, frame, strict=True)) for frame in frames],
+        }
+
+
+def explain_clips(
+    run_folder: Path,
+    targets: Sequence[str],
+    *,
+    split: str = "test",
+    only: Literal["all", "correct", "wrong"] = "all",
+    track: Track = quietly,
+) -> list[ExplainedClip]:
+    """Where a run's network looked, in every sampled frame of the clips asked for.
+
+    Args:
+        run_folder: The run.
+        targets: Clip ids, or video files; none means every clip of the split.
+        split: The clips among which nearest neighbours are searched.
+        only: Keep the clips whose retrieval was right, or wrong.
+
+    Raises:
+        CafVideoError: The run, a clip or a video cannot be used; says which and why.
+    """
+    run = open_run(run_folder)
+    store = open_features(run)
+    gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
+    if split not in SPLITS or len(gallery) < 2:
+        raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
+    of_gallery = [test_maps(store, clip.clip_id) for clip in gallery]
+    embeddings = torch.cat([run.embed(maps[None]).cpu() for maps in of_gallery])
+    index = EmbeddingIndex(embeddings, [clip.clip_id for clip in gallery])
+
+    clips, features = _chosen(run, store, gallery, targets)
+    maps = [_middle(of_clip).float() for of_clip in features]
+    queries = torch.cat([run.embed(of_clip[None].to(device())).cpu() for of_clip in maps])
+    neighbours = index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
+    nearest = [gallery[position] for position in neighbours.positions[:, 0]]
+    wanted = [
+        i
+        for i, clip in enumerate(clips)
+        if only == "all" or (nearest[i].label == clip.label) == (only == "correct")
+    ]
+    explained = []
+    chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
+    for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
+        batch = torch.stack([maps[i] for i in chunk]).to(device())
+        solution = explain_clip(run.model, batch)
+        influence = frame_influence(run.model, batch)
+        for row, i in enumerate(chunk):
+            indices, times = (
+                values[:, values.shape[1] // 2].numpy()
+                for values in (features[i].frame_indices, features[i].times_seconds)
+            )
+            others = store.read(nearest[i].clip_id).frame_indices
+            explained.append(
+                ExplainedClip(
+                    clip=clips[i],
+                    frame_indices=indices,
+                    times_seconds=times,
+                    filters=solution.filters[row].cpu(),
+                    losses=solution.losses[row].cpu().numpy(),
+                    steps=solution.steps[row].cpu().numpy(),
+                    settled=solution.settled[row].cpu().numpy(),
+                    influence=influence[row].cpu().numpy(),
+                    solver=solution.solver,
+                    nearest=nearest[i],
+                    nearest_frames=others[:, others.shape[1] // 2].numpy(),
+                    distance=float(neighbours.distances[i, 0]),
+                )
+            )
+    return explained
+
+
+def draw_clip(
+    explained: ExplainedClip,
+    *,
+    captioned: bool = True,
+    boxes: np.ndarray | None = None,
+    evidence_visible: np.ndarray | None = None,
+) -> Any:
+    """The strip of a clip: its frames under their heatmaps, its nearest neighbour's below.
+
+    Args:
+        captioned: Whether the strip says whose it is; a page around it may say so itself.
+        boxes: Ground truth in pixels of the video, (t, 4).
+        evidence_visible: Whether each box's evidence is visible, (t,).
+
+    Returns:
+        A PIL image.
+    """
+    clip, nearest = explained.clip, explained.nearest
+    with VideoReader(clip.path) as reader:
+        frames = reader.read(explained.frame_indices.tolist())
+    with VideoReader(nearest.path) as reader:
+        others = reader.read(explained.nearest_frames.tolist())
+    heatmaps = filters_to_heatmaps(explained.filters, frames.shape[1:3])
+    caption = ClipCaption(
+        clip.clip_id, clip.label, nearest.clip_id, nearest.label, explained.correct
+    )
+    return clip_strip(
+        frames,
+        heatmaps.numpy(),
+        titles=list(map(frame_title, explained.frame_indices, explained.times_seconds)),
+        caption=caption if captioned else None,
+        boxes=boxes,
+        evidence_visible=evidence_visible,
+        frame_influence=explained.influence,
+        neighbour=NeighbourRow(
+            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
+        ),
+    )
+
+
+def write_explanations(
+    explained: Sequence[ExplainedClip], out: Path, *, track: Track = quietly
+) -> list[Path]:
+    """Leave a strip, the raw signed filters and a record of each clip in `out`.
+
+    `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence) and
+    `CLIP.json`, where CLIP is the clip's id, with what file names cannot hold percent-encoded.
+
+    Returns:
+        The strips.
+    """
+    folder = output_folder(out)
+    strips = []
+    for one in track(explained, description="Drawing strips", total=len(explained)):
+        name = file_name(one.clip.clip_id)
+        write_npz(
+            folder / f"{name}.npz",
+            filters=one.filters.numpy(),
+            frame_indices=one.frame_indices,
+            times_seconds=one.times_seconds,
+            losses=one.losses,
+            influence=one.influence,
+        )
+        strips.append(folder / f"{name}.png")
+        write_image(strips[-1], draw_clip(one))
+        files = {"strip": f"{name}.png", "filters": f"{name}.npz"}
+        write_json(folder / f"{name}.json", {**one.record(), "files": files})
+    return strips
+
+
+def _chosen(
+    run: LoadedRun, store: FeatureStore, gallery: Sequence[Clip], targets: Sequence[str]
+) -> tuple[list[Clip], list[ClipFeatures]]:
+    """The clips asked for and their features; a video file's are extracted here and now."""
+    known = {clip.clip_id: clip for clip in read_manifest(store.manifest_path)}
+    clips, features = [], []
+    for target in targets or [clip.clip_id for clip in gallery]:
+        if target in known:
+            clips.append(known[target])
+            features.append(store.read(target))
+        elif Path(target).is_file():
+            clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
+            features.append(_extracted(run, clips[-1]))
+        else:
+            near = get_close_matches(target, known, n=3)
+            advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
+            raise InputError(
+                f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
+            )
+    return clips, features
+
+
+def _extracted(run: LoadedRun, clip: Clip) -> ClipFeatures:
+    wanted = run.description
+    backbone = load_backbone(
+        wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision
+    )
+    made = describe(backbone, wanted.size, timesteps=wanted.timesteps, candidates=wanted.candidates)
+    if made.differences(wanted):
+        raise CafVideoError(
+            f"{clip.path.name}: {wanted.backbone} has other weights now than the run was trained "
+            f"on ({wanted.weights}): put those back"
+        )
+    backbone.to(device())
+    transform = backbone.preprocessing(wanted.size)
+    frames = ClipFrames([clip], timesteps=wanted.timesteps, candidates=1, transform=transform)
+    return sample_features(backbone, frames[0])
+
+
+def _middle(features: ClipFeatures) -> Tensor:
+    maps = features.feature_maps
+    return maps[:, maps.shape[1] // 2]
