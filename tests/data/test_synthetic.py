@@ -129,7 +129,8 @@ def test_a_class_played_backwards_is_its_opposite() -> None:
     mirrored = replace(place, switch_time=FRAMES - 1 - place.switch_time)
     for name, opposite in OPPOSITES.items():
         told, back = event_states(name, place), event_states(opposite, mirrored)
-        assert told.signal[::-1] == back.signal
+        if told.actor == "signal":
+            assert told.signal[::-1] == back.signal
         np.testing.assert_array_equal(told.brake[::-1], back.brake)
         np.testing.assert_array_equal(told.telling[::-1], back.telling)
         for field in ("crosser_lateral", "joiner_lateral"):

@@ -1,7 +1,7 @@
 """Synthetic driving clips: road scenes in which one object decides the class of an event.
 
 Imports nothing of ours but errors and the clip manifest; its foreign doors are cv2 and av.
-Law: a clip with its evidence painted out does not depend on the class, and differs only inside the box.
+Law: with its evidence painted out a clip does not depend on the class, and differs only in the box.
 """
 
 from caf_video.data.synthetic.clips import SyntheticClipsError, read_boxes, write_driving_clips

@@ -75,9 +75,10 @@ def _stars(sky: np.ndarray, horizon: int, rng: np.random.Generator) -> None:
 def _clouds(sky: np.ndarray, light: Light, horizon: int, rng: np.random.Generator) -> None:
     cover = {"clear": 0.28, "clouds": 0.62, "haze": 0.2, "rain": 0.95, "snow": 0.8}[light.weather]
     drift_x, drift_y = rng.uniform(0, 512), rng.uniform(0, 256)
-    # Clouds lie on a ceiling: flatter and smaller towards the horizon.
-    rows = np.arange(horizon, dtype=np.float32)[:, None]
-    columns = np.arange(sky.shape[1], dtype=np.float32)[None, :] - sky.shape[1] / 2
+    # Soft things: worked out at half size. Clouds lie on a ceiling: smaller towards the horizon.
+    width = sky.shape[1]
+    rows = np.arange(0, horizon, 2, dtype=np.float32)[:, None]
+    columns = np.arange(0, width, 2, dtype=np.float32)[None, :] - width / 2
     away = 90.0 / (horizon - rows + 14.0)
     map_x = (columns * away * 0.55 + drift_x).astype(np.float32)
     map_y = np.broadcast_to(away * 46.0 + drift_y, map_x.shape).astype(np.float32)
@@ -88,8 +89,12 @@ def _clouds(sky: np.ndarray, light: Light, horizon: int, rng: np.random.Generato
     lit = light.sky_low * 0.35 + np.minimum(light.ambient + 0.75 * light.sun, 1.2) * 0.62
     shaded = light.sky_top * 0.35 + light.ambient * 0.55
     under = np.clip((patch - 0.55) * 1.8, 0, 1)[..., None]
-    colour = lit * (1 - under) + shaded * under
-    sky[:horizon] += (colour - sky[:horizon]) * amount[..., None]
+    colour = (lit * (1 - under) + shaded * under).astype(np.float32) * amount[..., None]
+    kept, added = (
+        cv2.resize(half, (width, horizon), interpolation=cv2.INTER_LINEAR)
+        for half in (1.0 - amount, colour)
+    )
+    sky[:horizon] = sky[:horizon] * kept[..., None] + added
 
 
 def _hills(image: np.ndarray, place: Place, horizon: int, rng: np.random.Generator) -> None:

@@ -1,7 +1,8 @@
 """The shapes of cars: flat faces in metres, built once for each kind and end.
 
-A car is a side profile drawn out across its width, with sides, glass, lamps and wheels laid on. The origin
-is on the ground under the middle of the end nearer to us; z runs along the car, away from us.
+A car is a side profile drawn out across its width, with sides, glass, lamps and wheels laid on.
+The origin is on the ground under the middle of the end nearer to us; z runs along the car, away
+from us.
 """
 
 from collections.abc import Iterator

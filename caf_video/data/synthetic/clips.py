@@ -58,9 +58,9 @@ def write_driving_clips(
 ) -> Path:
     """Render the driving clips: one of each event class in every session.
 
-    Leaves `clips/<session>/<clip_id>.mp4` (448 x 256, 12 frames at 4 fps, H.264), `manifest.csv` and
-    `boxes.csv` in `out`. A clip that is there is not rendered again. Which place of a session holds which
-    class is drawn from the session's seed.
+    Leaves `clips/<session>/<clip_id>.mp4` (448 x 256, 12 frames at 4 fps, H.264), `manifest.csv`
+    and `boxes.csv` in `out`. A clip that is there is not rendered again. Which place of a session
+    holds which class is drawn from the session's seed.
 
     Args:
         out: Folder to write; made if it is not there.
@@ -101,7 +101,7 @@ def write_driving_clips(
 
 
 def read_boxes(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Ground truth of synthetic clips: for each clip id, boxes (frames, 4) and visible (frames,) bool.
+    """Ground truth of clips: for each clip id, boxes (frames, 4) and visible (frames,) bool.
 
     Raises:
         SyntheticClipsError: If the file is missing or not such a table; names file and line.
@@ -197,8 +197,8 @@ def _encode(frames: np.ndarray, path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        # One thread and no look-ahead: the same bytes in every run, and the processes already take all
-        # cores. At 4 fps crf 22 is what 26 is at 25 fps: about 130 KB a clip.
+        # One thread and no look-ahead: the same bytes in every run (mbtree's assembly is not
+        # exact), and the processes already take all cores. About 130 KB a clip.
         stream.options = {
             "crf": "22",
             "preset": "superfast",

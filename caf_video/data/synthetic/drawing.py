@@ -75,8 +75,8 @@ class Mesh:
             self._count += len(points)
             self._all = None
 
-    def draw(self, image: np.ndarray, camera: Camera) -> None:
-        """Draw all of it as the camera sees it."""
+    def draw(self, image: np.ndarray, camera: Camera, frame: int) -> None:
+        """Draw all of it as the camera sees it; it is the same in every frame."""
         if self._all is None:
             if not self._points:
                 return
@@ -101,7 +101,7 @@ def _region(
 
 
 class Picture:
-    """A picture (h, w, 4), RGB premultiplied by alpha, with halved copies for when it is far away."""
+    """A picture (h, w, 4), RGB premultiplied by alpha, with halved copies for far away."""
 
     def __init__(self, levels: Sequence[np.ndarray]) -> None:
         self._levels = levels
@@ -112,7 +112,7 @@ class Picture:
         levels = [np.ascontiguousarray(pixels, dtype=np.uint8)]
         while min(levels[-1].shape[:2]) >= 12:
             half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            levels.append(half)
+            levels.append(np.asarray(half, dtype=np.uint8))
         return Picture(levels)
 
     def tinted(
@@ -170,9 +170,9 @@ def _inverse_placement(
 
 
 def _over(under: np.ndarray, patch: np.ndarray) -> None:
-    through = 255 - patch[..., 3]
-    kept = cv2.multiply(under, cv2.merge([through, through, through]), scale=1 / 255)
-    under[:] = cv2.add(kept, np.ascontiguousarray(patch[..., :3]))
+    through = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(patch, 3)), cv2.COLOR_GRAY2RGB)
+    kept = cv2.multiply(under, through, scale=1 / 255)
+    under[:] = cv2.add(kept, cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB))
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,10 @@
 """The event classes: what one object does, and nothing else.
 
-Five actors are in every place: the lead car, a signpost, a signal, somebody who might cross and a car that
-might join our lane or leave it. In the neutral state the lead car drives straight on with unlit brake lamps,
-the signpost carries nothing or a sign of no importance, the signal is out of order or keeps its colour, and
-nobody crosses, joins or leaves. An event replaces the state of exactly one of them.
+Five actors are in every place: the lead car, a signpost, a signal, somebody who might cross and a
+car that might join our lane or leave it. In the neutral state the lead car drives straight on with
+unlit brake lamps, the signpost carries nothing or a sign of no importance, the signal is dark,
+blinks or keeps its colour, and nobody crosses, joins or leaves. An event replaces the state of
+exactly one of them.
 """
 
 from dataclasses import dataclass, replace
@@ -42,8 +43,9 @@ class ActorStates:
         sign: What the signpost carries.
         signal: Colour of the signal in each frame: "red", "green" or "dark".
         crosser_lateral: Metres right of the middle of the ego lane, (12,); None: nobody crosses.
-        joiner_lateral: The same of the car that joins or leaves our lane between us and the lead car.
-        actor: The one that the event changes: "lamps", "sign", "signal", "crosser", "joiner"; "" if none.
+        joiner_lateral: The same of the car that joins or leaves our lane.
+        actor: The one that the event changes: "lamps", "sign", "signal", "crosser" or "joiner";
+            "" if none.
         telling: Frames in whose state that actor tells the event, (12,) bool.
     """
 
@@ -63,7 +65,7 @@ def neutral_states(place: Place) -> ActorStates:
         lead_lateral=place.lead_lateral,
         brake=np.zeros(FRAMES, dtype=bool),
         sign=place.sign_neutral,
-        signal=(place.signal_neutral,) * FRAMES,
+        signal=place.signal_neutral,
         crosser_lateral=None,
         joiner_lateral=None,
         actor="",
@@ -96,13 +98,10 @@ def event_states(event_class: str, place: Place) -> ActorStates:
 
 def _lane_change(place: Place, event_class: str) -> np.ndarray:
     """Metres right of the middle of the ego lane in each frame, (12,), from it or into it."""
-    drive = place.drive
-    if event_class.endswith("left"):
-        beside = -drive.lane_metres * place.shift_share
-    else:
-        beside = (drive.lane_metres / 2 + drive.bay_metres - 1.0) * place.shift_share
+    kerbs = place.drive.kerbs
+    beside = kerbs.beside if event_class.endswith("left") else kerbs.bay
     start = place.switch_time - place.shift_frames / 2
     done = np.clip((np.arange(FRAMES) - start) / place.shift_frames, 0.0, 1.0)
     smooth = done * done * (3.0 - 2.0 * done)
     away: np.ndarray = smooth if event_class.startswith("car_leaves") else 1.0 - smooth
-    return away * beside
+    return away * beside * place.shift_share

@@ -11,7 +11,7 @@ WEATHERS = ("clear", "clouds", "haze", "rain", "snow")
 
 @dataclass(frozen=True)
 class Light:
-    """The light of one clip. Colours are RGB, 0 to 1; `sun` and `ambient` multiply what they fall on.
+    """The light of one clip. Colours are RGB 0 to 1; `sun` and `ambient` multiply what they meet.
 
     Attributes:
         time: One of TIMES.

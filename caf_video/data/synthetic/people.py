@@ -6,7 +6,7 @@ import numpy as np
 from caf_video.data.synthetic.camera import Camera
 from caf_video.data.synthetic.drawing import capsules, fill, fixed_point, shadow
 from caf_video.data.synthetic.light import Light
-from caf_video.data.synthetic.scene import Walker
+from caf_video.data.synthetic.surroundings import Walker
 
 _STRIDE_METRES = 1.5
 _ARC = np.linspace(-0.15, np.pi + 0.15, 10)
@@ -63,7 +63,7 @@ class Person:
         cv2.fillConvexPoly(image, hair, self._hair, cv2.LINE_AA, 4)
 
     def _limbs(self, swing: float, drop: float, crossing: bool) -> tuple[list, list]:
-        """Capsules behind and in front of the coat: (x1, y1, x2, y2, r1, r2), colour; in statures."""
+        """Limbs behind and before the coat: (x1, y1, x2, y2, r1, r2), colour; in statures."""
         beside = 0.0 if crossing else 0.035
         reach = (0.135 if crossing else 0.02) * swing
         behind: list[tuple[tuple[float, ...], tuple[int, int, int]]] = []

@@ -1,32 +1,51 @@
 """What is in the world, drawn from a seed before anyone knows what will happen in it.
 
-A *drive* is a session: one car and camera, one season, through a long day. A *place* is one clip of that
-drive: a stretch of road at an hour, its weather, traffic and street furniture, and how the driver moves.
-Numbers only, no pixels.
+A *drive* is a session: one car and camera, one season, through a long day. A *place* is one clip of
+that drive: a stretch of road at an hour, its weather, traffic and street furniture, and how the
+driver moves. Numbers only, no pixels.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from caf_video.data.synthetic.camera import WIDTH
 from caf_video.data.synthetic.light import TIMES, Light, draw_light
+from caf_video.data.synthetic.surroundings import (
+    TOWNS,
+    Building,
+    Car,
+    Colour,
+    Kerbs,
+    Tree,
+    Walker,
+    random_buildings,
+    random_car,
+    random_paint,
+    random_street_lights,
+    random_traffic,
+    random_trees,
+    random_walker,
+    random_walkers,
+)
 
 FRAMES = 12
 FPS = 4
-
-NEUTRAL_SIGNS = ("none", "none", "parking", "speed", "diamond", "arrow")
-TOWNS = ("city", "suburb", "country")
-SEASONS = ("summer", "autumn", "winter")
-CAR_KINDS = ("sedan", "hatchback", "suv", "van")
-
 SIGNAL_METRES = (0.84, 1.62)  # width and height of a signal head's backplate
-FAR_METRES = 46.0  # what is farther is painted once, on the backdrop
+
+Metres = TypeVar("Metres", float, np.ndarray)
+
+_SEASONS = ("summer", "autumn", "winter")
+_NEUTRAL_SIGNS = ("none", "none", "parking", "speed", "diamond", "arrow")
+_POST_METRES = 0.35  # of a signpost from the kerb
+_SIGN_PIXELS = 50.0  # the least width of a sign: 1.5 cells of a feature map of stride 32
+_SIGNAL_PIXELS = 27.5  # the least width of a signal
 
 
 @dataclass(frozen=True)
 class Drive:
-    """A session, a long day's drive: what all its clips share."""
+    """A session, a long day's drive: what all its clips share. Lengths in metres."""
 
     focal: float
     camera_height_metres: float
@@ -35,67 +54,69 @@ class Drive:
     lane_metres: float
     bay_metres: float
     island_metres: float
-    line_colour: tuple[float, float, float]
-    bonnet: tuple[float, float, float]
+    line_colour: Colour
+    bonnet: Colour
 
+    @property
+    def island(self) -> tuple[float, float]:
+        """Left and right edge of the island between the two directions."""
+        right = -1.5 * self.lane_metres
+        return right - self.island_metres, right
 
-@dataclass(frozen=True)
-class Building:
-    """A building: `side` is +1 right of the road and -1 left; z from near to far end, metres."""
-
-    side: int
-    setback_metres: float
-    near_z: float
-    far_z: float
-    height_metres: float
-    house: bool
-    seed: int
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A tree: lateral offset from the middle of the ego lane, distance, size in metres."""
-
-    lateral: float
-    z: float
-    height_metres: float
-    shape: int
-    tint: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Car:
-    """A car of the traffic; `speed` in metres per second along z (negative: towards us)."""
-
-    lateral: float
-    z: float
-    speed: float
-    kind: str
-    colour: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Walker:
-    """Someone on foot: clothes, stature, and where they are and how fast they walk along the road."""
-
-    lateral: float
-    z: float
-    speed: float
-    height_metres: float
-    coat: tuple[float, float, float]
-    trousers: tuple[float, float, float]
-    skin: tuple[float, float, float]
-    hair: tuple[float, float, float]
-    bag: bool
-    phase: float
+    @property
+    def kerbs(self) -> Kerbs:
+        """The road: bay, our lane, a lane beside it on the left, island, oncoming lane."""
+        lane = self.lane_metres
+        right = lane / 2 + self.bay_metres
+        return Kerbs(
+            left=self.island[0] - lane,
+            right=right,
+            bay=right - 1.0,
+            beside=-lane,
+            oncoming=self.island[0] - lane / 2,
+        )
 
 
 @dataclass(frozen=True)
 class Place:
     """One clip's stretch of road in its neutral state, and the path of the camera through it.
 
-    The last block is what an event may use, whichever it is: it is drawn in every clip and costs a neutral
-    one nothing. Distances are in metres from where the camera is in the first frame.
+    Distances are in metres, z from where the camera is in the first frame, lateral from the middle
+    of our lane to the right. Whatever an event may use is here in every clip, whichever it is.
+
+    Attributes:
+        drive: The session.
+        town: One of TOWNS.
+        light: Time of day and weather.
+        snow_cover: Of the ground, 0 to 1.
+        bend: Curvature of the road, 1 / metre, positive to the right.
+        centre_x: Column of the vanishing point in each frame, (12,).
+        horizon_y: Row of the horizon in each frame, (12,).
+        position_metres: Way driven by each frame, (12,).
+        ground_seed: Of what the ground and the sky look like.
+        weather_seed: Of rain, snow and grain.
+        zebra: Whether there is a crossing where somebody might cross.
+        buildings: Both sides of the street.
+        trees: On pavements, in gardens and fields.
+        street_lights: (lateral, z) of each.
+        cars: The traffic, without the lead car.
+        walkers: On the pavements.
+        lead: The car ahead of us.
+        lead_gap_metres: From the camera to its rear in each frame, (12,).
+        lead_lateral: Where it drives in each frame, (12,).
+        sign_lateral, sign_z: Where the signpost stands.
+        sign_width_metres, sign_height_metres: Of the sign on it, and up to its middle.
+        sign_neutral: What it carries: a sign of no importance, or "none".
+        signal_lateral, signal_z, signal_height_metres: Where the signal is.
+        signal_scale: Its size in SIGNAL_METRES.
+        signal_neutral: Its colour in each frame: "red", "green" or "dark".
+        crosser: Who might cross, around lateral 0.
+        crosser_reach_metres: How far to either side.
+        joiner: The car that might join our lane or leave it.
+        joiner_gap_metres: From the camera to its rear.
+        switch_time: When something might happen, in frames.
+        shift_frames: How long a change of lane takes.
+        shift_share: How much of a lane it crosses.
     """
 
     drive: Drive
@@ -117,7 +138,6 @@ class Place:
     lead: Car
     lead_gap_metres: np.ndarray
     lead_lateral: np.ndarray
-    sign_side: int
     sign_lateral: float
     sign_z: float
     sign_width_metres: float
@@ -127,7 +147,7 @@ class Place:
     signal_z: float
     signal_height_metres: float
     signal_scale: float
-    signal_neutral: str
+    signal_neutral: tuple[str, ...]
     crosser: Walker
     crosser_reach_metres: float
     joiner: Car
@@ -136,25 +156,24 @@ class Place:
     shift_frames: float
     shift_share: float
 
-    def bend_at(self, z_metres: float | np.ndarray) -> float | np.ndarray:
+    def bend_at(self, z_metres: Metres) -> Metres:
         """How far to the right the road has bent at a distance."""
-        return 0.5 * self.bend * z_metres * z_metres
+        return z_metres * z_metres * (0.5 * self.bend)
 
 
 def draw_drive(session: int) -> Drive:
     """The session of a seed."""
     rng = np.random.default_rng([session, 0])
-    lane = rng.uniform(2.85, 3.05)
     return Drive(
         focal=rng.uniform(368, 392),
         camera_height_metres=rng.uniform(1.3, 1.45),
         horizon_y=rng.uniform(104, 120),
-        season=str(rng.choice(SEASONS, p=(0.56, 0.22, 0.22))),
-        lane_metres=lane,
+        season=str(rng.choice(_SEASONS, p=(0.56, 0.22, 0.22))),
+        lane_metres=rng.uniform(2.85, 3.05),
         bay_metres=rng.uniform(2.0, 2.2),
         island_metres=rng.uniform(0.9, 1.2),
         line_colour=(0.93, 0.78, 0.30) if rng.random() < 0.4 else (0.90, 0.90, 0.88),
-        bonnet=_car_colour(rng),
+        bonnet=random_paint(rng),
     )
 
 
@@ -167,72 +186,64 @@ def draw_place(session: int, variant: int) -> Place:
     light = draw_light(time, _weather(drive, rng), rng)
     wintry = drive.season == "winter" and (light.weather == "snow" or rng.random() < 0.5)
 
-    # The driver creeps along; the camera sways a little on its springs.
-    speed = rng.uniform(0.2, 1.0)
+    # The driver creeps along, a little faster or slower; the camera sways on its springs.
     seconds = np.arange(FRAMES) / FPS
-    gain = rng.uniform(-0.12, 0.12)
-    position = np.maximum.accumulate(seconds * speed * (1 + gain * (seconds - 1.4)))
-    yaw = rng.uniform(-46, 46)
-    sway = rng.normal(0, 0.5, FRAMES)
-    drift = rng.normal(0, 1.6) * (seconds - 1.4)
-    centre_x = WIDTH / 2 + yaw + drift
-    horizon_y = drive.horizon_y + rng.uniform(-8, 8) + sway
+    middle = seconds - seconds.mean()
+    speed, gain = rng.uniform(0.2, 1.0), rng.uniform(-0.12, 0.12)
+    position = np.maximum.accumulate(seconds * speed * (1 + gain * middle))
     travel = float(position[-1])
-
-    kerb_right = drive.lane_metres / 2 + drive.bay_metres
-    island = -1.5 * drive.lane_metres - drive.island_metres / 2
-    kerb_left = -2.5 * drive.lane_metres - drive.island_metres
-
-    sign_side = 1 if rng.random() < 0.5 else -1
-    posts = {1: kerb_right + 0.35, -1: island}
-    sign_width = rng.uniform(1.6, 1.7)
+    centre_x = WIDTH / 2 + rng.uniform(-46, 46) + rng.normal(0, 1.6) * middle
+    horizon_y = drive.horizon_y + rng.uniform(-8, 8) + rng.normal(0, 0.5, FRAMES)
 
     def post_z(lateral: float, half_width: float) -> float:
-        # The whole thing stays in the picture until the last frame.
-        room = WIDTH - centre_x.max() if lateral > 0 else centre_x.min()
-        nearest = (abs(lateral) + half_width + 0.15) * drive.focal / room
+        # Whatever it carries stays in the picture until the last frame.
+        room = float(WIDTH - centre_x.max() if lateral > 0 else centre_x.min())
+        nearest = (abs(lateral) + half_width) * drive.focal / room
         return travel + max(7.5, nearest) + rng.uniform(0.0, 0.9)
 
+    kerbs = drive.kerbs
+    posts = {1: kerbs.right + _POST_METRES, -1: sum(drive.island) / 2}
+    sign_side = 1 if rng.random() < 0.5 else -1
+    sign_width = rng.uniform(1.6, 1.7)
     sign_z = post_z(posts[sign_side], sign_width / 2 + 0.15)
-    signal_z = post_z(posts[-sign_side], SIGNAL_METRES[0] / 2 + 0.2)
-    gap = rng.uniform(9.6, 11.8) + rng.normal(0, 0.25) * (seconds - 1.4) / 1.4
-    wobble = rng.uniform(-0.25, 0.25) + rng.uniform(-0.06, 0.06) * (seconds - 1.4)
-    room = float(gap[0]) - 1.0 - travel
-    crosser = _walker(rng, 0.0, travel + min(rng.uniform(5.6, 7.3), max(room, 4.9)), 0.0)
+    signal_z = post_z(posts[-sign_side], SIGNAL_METRES[0] * 0.65 + 0.1)
+    gap = rng.uniform(9.6, 11.8) + rng.normal(0, 0.18) * middle
+    # Who crosses does so between us and the lead car.
+    before_lead = float(gap[0]) - 1.0 - travel
+    crosser_z = travel + min(rng.uniform(5.6, 7.3), max(before_lead, 4.9))
     return Place(
         drive=drive,
         town=town,
         light=light,
         snow_cover=rng.uniform(0.6, 1.0) if wintry else 0.0,
-        bend=rng.normal(0, 0.0016),
+        bend=float(np.clip(rng.normal(0, 0.002), -0.005, 0.005)),
         centre_x=centre_x,
         horizon_y=horizon_y,
         position_metres=position,
         ground_seed=int(rng.integers(2**31)),
         weather_seed=int(rng.integers(2**31)),
         zebra=bool(rng.random() < 0.45),
-        buildings=_buildings(town, rng, kerb_left, kerb_right),
-        trees=_trees(drive, town, rng, kerb_left, kerb_right),
-        street_lights=_street_lights(rng, kerb_left, kerb_right),
-        cars=_traffic(drive, rng, kerb_left, kerb_right),
-        walkers=_walkers(rng, kerb_left, kerb_right),
-        lead=Car(0.0, 0.0, 0.0, str(rng.choice(CAR_KINDS)), _car_colour(rng)),
+        buildings=random_buildings(town, kerbs, rng),
+        trees=random_trees(town, drive.season, kerbs, rng),
+        street_lights=random_street_lights(kerbs, rng),
+        cars=random_traffic(kerbs, rng),
+        walkers=random_walkers(kerbs, rng),
+        lead=random_car(0.0, 0.0, 0.0, rng),
         lead_gap_metres=gap,
-        lead_lateral=wobble,
-        sign_side=sign_side,
+        lead_lateral=rng.uniform(-0.25, 0.25) + rng.uniform(-0.06, 0.06) * middle,
         sign_lateral=posts[sign_side],
         sign_z=sign_z,
-        sign_width_metres=max(sign_width, 50.0 * sign_z / drive.focal),
+        sign_width_metres=max(sign_width, _SIGN_PIXELS * sign_z / drive.focal),
         sign_height_metres=rng.uniform(2.2, 2.7),
-        sign_neutral=str(rng.choice(NEUTRAL_SIGNS)),
+        sign_neutral=_NEUTRAL_SIGNS[int(rng.integers(len(_NEUTRAL_SIGNS)))],
         signal_lateral=posts[-sign_side],
         signal_z=signal_z,
-        signal_scale=max(1.08, 27.0 * signal_z / drive.focal / SIGNAL_METRES[0]),
         signal_height_metres=rng.uniform(2.3, 2.9),
-        signal_neutral=str(rng.choice(("dark", "red", "green"), p=(0.7, 0.15, 0.15))),
-        crosser=crosser,
+        signal_scale=max(1.22, _SIGNAL_PIXELS * signal_z / drive.focal / SIGNAL_METRES[0]),
+        signal_neutral=_signal_states(rng),
+        crosser=random_walker(0.0, crosser_z, 0.0, rng),
         crosser_reach_metres=rng.uniform(1.1, 1.6),
-        joiner=_car(rng, 0.0, 0.0, 0.0),
+        joiner=random_car(0.0, 0.0, 0.0, rng),
         joiner_gap_metres=float(gap[0]) - rng.uniform(2.6, 3.2),
         switch_time=rng.uniform(4.0, 8.0),
         shift_frames=rng.uniform(3.5, 5.0),
@@ -245,125 +256,11 @@ def _weather(drive: Drive, rng: np.random.Generator) -> str:
     return str(rng.choice(("clear", "clouds", "haze", wet), p=(0.42, 0.26, 0.12, 0.2)))
 
 
-def _car_colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    paints = (
-        (0.88, 0.89, 0.90), (0.62, 0.65, 0.68), (0.34, 0.36, 0.39), (0.13, 0.14, 0.16),
-        (0.16, 0.28, 0.52), (0.30, 0.48, 0.68), (0.20, 0.38, 0.30), (0.72, 0.66, 0.54),
-        (0.45, 0.16, 0.17), (0.80, 0.62, 0.22), (0.30, 0.22, 0.18), (0.48, 0.56, 0.58),
-    )  # fmt: skip
-    red, green, blue = np.clip(
-        np.array(paints[int(rng.integers(len(paints)))]) + rng.normal(0, 0.02, 3), 0.05, 0.95
-    )
-    return float(red), float(green), float(blue)
-
-
-def _buildings(
-    town: str, rng: np.random.Generator, kerb_left: float, kerb_right: float
-) -> tuple[Building, ...]:
-    found = []
-    for side, kerb in ((1, kerb_right), (-1, -kerb_left)):
-        z = rng.uniform(4, 14)
-        setback = kerb + rng.uniform(3.0, 4.0)
-        while z < 110:
-            if town == "city":
-                length, gap = rng.uniform(9, 18), rng.choice((0.0, 0.0, 0.0, 7.0))
-                height = rng.uniform(7, 19)
-                back = setback + rng.choice((0.0, 0.0, 0.6))
-            else:
-                length, gap = rng.uniform(8, 12), rng.uniform(6, 16)
-                height = rng.uniform(4.6, 6.4)
-                back = setback + rng.uniform(3, 7)
-                gap = gap * (1.0 if town == "suburb" else 4.0)
-                if town == "country":
-                    back += rng.uniform(4, 14)
-            house = town != "city"
-            found.append(
-                Building(side, back, z, z + length, height, house, int(rng.integers(2**31)))
-            )
-            z += length + gap
-    return tuple(found)
-
-
-def _trees(
-    drive: Drive, town: str, rng: np.random.Generator, kerb_left: float, kerb_right: float
-) -> tuple[Tree, ...]:
-    found = []
-    spacing = {"city": 15.0, "suburb": 9.0, "country": 5.0}[town]
-    greens = {
-        "summer": ((0.42, 0.62, 0.26), (0.34, 0.55, 0.28), (0.52, 0.66, 0.30)),
-        "autumn": ((0.86, 0.58, 0.20), (0.78, 0.36, 0.16), (0.66, 0.62, 0.24)),
-        "winter": ((0.46, 0.42, 0.38), (0.40, 0.38, 0.36), (0.30, 0.42, 0.32)),
-    }[drive.season]
-    for kerb, side in ((kerb_right, 1), (-kerb_left, -1)):
-        z = rng.uniform(15, 15 + spacing)
-        while z < 95:
-            deep = rng.random()
-            beside = 1.3 + deep * {"city": 0.3, "suburb": 5.0, "country": 16.0}[town]
-            tint = np.array(greens[int(rng.integers(3))]) * rng.uniform(0.85, 1.15)
-            found.append(
-                Tree(side * (kerb + beside), z, rng.uniform(4.5, 8.5), int(rng.integers(8)),
-                     (float(tint[0]), float(tint[1]), float(tint[2])))
-            )  # fmt: skip
-            z += spacing * rng.uniform(0.5, 1.5)
-    return tuple(found)
-
-
-def _street_lights(
-    rng: np.random.Generator, kerb_left: float, kerb_right: float
-) -> tuple[tuple[float, float], ...]:
-    first = rng.uniform(14, 30)
-    right = [(kerb_right + 0.6, first + 24.0 * i) for i in range(4)]
-    left = [(kerb_left - 0.6, first + 12.0 + 24.0 * i) for i in range(4)]
-    return tuple(right + left)
-
-
-def _traffic(
-    drive: Drive, rng: np.random.Generator, kerb_left: float, kerb_right: float
-) -> tuple[Car, ...]:
-    found = []
-    for z in np.arange(22.0, 62.0, 6.6):  # parked in the bay, beyond where the lead car may go
-        if rng.random() < 0.36:
-            found.append(_car(rng, kerb_right - 1.0, float(z + rng.uniform(0, 0.8)), 0.0))
-    oncoming = -2.0 * drive.lane_metres - drive.island_metres
-    z = rng.uniform(16, 40)
-    pace = -rng.uniform(2.5, 6.5)
-    while z < 75:
-        found.append(_car(rng, oncoming + rng.uniform(-0.2, 0.2), float(z), pace))
-        z += rng.uniform(12, 32)
-    for lateral in (0.0, -drive.lane_metres):  # our own traffic, well ahead of the lead car
-        if rng.random() < 0.7:
-            pace = rng.uniform(0.2, 1.0)
-            found.append(_car(rng, lateral + rng.uniform(-0.2, 0.2), rng.uniform(26, 42), pace))
-    return tuple(found)
-
-
-def _car(rng: np.random.Generator, lateral: float, z: float, speed: float) -> Car:
-    return Car(lateral, z, float(speed), str(rng.choice(CAR_KINDS)), _car_colour(rng))
-
-
-def _walkers(rng: np.random.Generator, kerb_left: float, kerb_right: float) -> tuple[Walker, ...]:
-    found = []
-    for _ in range(int(rng.integers(1, 6))):
-        right = rng.random() < 0.6
-        lateral = kerb_right + rng.uniform(0.9, 2.4) if right else kerb_left - rng.uniform(0.8, 2.4)
-        pace = rng.choice((-1, 1)) * rng.uniform(0.7, 1.4)
-        found.append(_walker(rng, float(lateral), rng.uniform(13, 40), float(pace)))
-    return tuple(found)
-
-
-def _walker(rng: np.random.Generator, lateral: float, z: float, speed: float) -> Walker:
-    coats = (
-        (0.75, 0.22, 0.20), (0.20, 0.34, 0.60), (0.85, 0.72, 0.30), (0.22, 0.24, 0.28),
-        (0.30, 0.50, 0.40), (0.78, 0.76, 0.72), (0.55, 0.32, 0.50), (0.86, 0.50, 0.24),
-    )  # fmt: skip
-    trousers = ((0.18, 0.22, 0.34), (0.16, 0.16, 0.18), (0.42, 0.36, 0.30), (0.34, 0.38, 0.42))
-    skins = ((0.93, 0.76, 0.66), (0.80, 0.60, 0.48), (0.56, 0.39, 0.30), (0.38, 0.26, 0.21))
-    hairs = ((0.16, 0.12, 0.10), (0.36, 0.24, 0.16), (0.72, 0.58, 0.36), (0.60, 0.60, 0.60))
-
-    def pick(options: tuple[tuple[float, float, float], ...]) -> tuple[float, float, float]:
-        return options[int(rng.integers(len(options)))]
-
-    return Walker(
-        lateral, float(z), speed, rng.uniform(1.66, 1.88), pick(coats), pick(trousers), pick(skins),
-        pick(hairs), bool(rng.random() < 0.4), rng.uniform(0, 1),
-    )  # fmt: skip
+def _signal_states(rng: np.random.Generator) -> tuple[str, ...]:
+    """A signal that tells nothing: dark, steady, or blinking for want of repair."""
+    colour = "red" if rng.random() < 0.5 else "green"
+    phase = int(rng.integers(6))
+    mode = rng.choice(("dark", "steady", "blinking"), p=(0.4, 0.25, 0.35))
+    if mode == "blinking":  # three frames on, three off
+        return tuple(colour if (frame + phase) % 6 < 3 else "dark" for frame in range(FRAMES))
+    return (colour if mode == "steady" else "dark",) * FRAMES

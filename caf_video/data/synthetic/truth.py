@@ -3,9 +3,9 @@
 import numpy as np
 
 from caf_video.data.synthetic.camera import HEIGHT, WIDTH, Camera
+from caf_video.data.synthetic.car_shapes import HALF_WIDTH, PROFILES, Profile
 from caf_video.data.synthetic.events import ActorStates
 from caf_video.data.synthetic.scene import FRAMES, SIGNAL_METRES, Place
-from caf_video.data.synthetic.car_shapes import HALF_WIDTH, PROFILES, Profile
 from caf_video.data.synthetic.vehicles import GLOW_METRES
 
 _SHOWN = 0.6  # share of a box that must be inside the frame to call it visible
@@ -57,7 +57,7 @@ def crosser_at(place: Place, states: ActorStates, frame: int) -> np.ndarray | No
 
 
 def ground_truth(place: Place, states: ActorStates, actor: str) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (12, 4) of an actor in the state it is in, cut at the frame's border, and visibility (12,).
+    """Boxes (12, 4) of an actor in its state, cut at the frame's border, and visibility (12,).
 
     A box of zeros: the actor is not there.
     """

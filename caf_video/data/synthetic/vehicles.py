@@ -8,7 +8,7 @@ from caf_video.data.synthetic.car_shapes import PROFILES, car_faces
 from caf_video.data.synthetic.drawing import fixed_point, glow, shadow
 from caf_video.data.synthetic.light import Light
 
-GLOW_METRES = 0.42  # how far the light of a brake lamp spreads
+GLOW_METRES = 0.38  # how far the light of a brake lamp spreads
 _LIT = {"rear": (255, 58, 40), "high": (255, 70, 50)}
 _RED = np.array([1.0, 0.16, 0.10])
 

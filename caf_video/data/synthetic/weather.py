@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from caf_video.data.synthetic.camera import HEIGHT, WIDTH, Camera
+from caf_video.data.synthetic.camera import HEIGHT, WIDTH
 from caf_video.data.synthetic.scene import FRAMES, Place
 
 _BONNET_ROWS = 20
@@ -40,7 +40,7 @@ class Weather:
         )
         self._bonnet = self._paint_bonnet()
 
-    def draw(self, image: np.ndarray, camera: Camera, frame: int) -> None:
+    def draw(self, image: np.ndarray, frame: int) -> None:
         """Draw the veil over a finished frame."""
         if self._place.light.weather == "rain":
             self._rain(image, frame)
