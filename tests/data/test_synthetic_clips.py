@@ -1,5 +1,6 @@
 """Synthetic driving clips on disk: what is written reads back, and writing can be resumed."""
 
+import errno
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from caf_video.data.synthetic import (
     render_clip,
     write_driving_clips,
 )
+from caf_video.data.synthetic import clips as clips_module
 from caf_video.data.synthetic.clips import driving_clips
 from caf_video.errors import CafVideoError, InputError
 
@@ -127,6 +129,32 @@ def test_an_output_folder_that_is_a_file_is_one_clear_line(tmp_path: Path) -> No
     with pytest.raises(CafVideoError, match="clips.txt"):
         write_driving_clips(occupied, train_sessions=1, val_sessions=0, test_sessions=0, workers=1)
     assert occupied.read_text() == "not a folder"
+
+
+def test_a_full_disk_is_one_clear_line_and_damages_nothing(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(frames: np.ndarray, path: Path) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lost, *kept = sorted((written.parent / "clips").rglob("*.mp4"))
+    content, manifest = lost.read_bytes(), written.read_bytes()
+    lost.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(clips_module, "_encode", full)
+        with pytest.raises(SyntheticClipsError, match=f"cannot write .*{lost.name}: No space left"):
+            write_driving_clips(
+                written.parent,
+                train_sessions=1,
+                val_sessions=0,
+                test_sessions=0,
+                seed=SEED,
+                workers=1,
+            )
+    assert not lost.exists() and not list(written.parent.rglob(".*"))
+    assert all(path.is_file() for path in kept) and written.read_bytes() == manifest
+    lost.write_bytes(content)
 
 
 def test_wrong_counts_are_refused(tmp_path: Path) -> None:
