@@ -4,17 +4,28 @@ Imports nothing of ours but errors; its foreign door is torch.
 Law: same input, same output; the model is left as it was found.
 """
 
-from caf_video.attention.gradcam import feature_norm, retrieval_grad_cam
+from caf_video.attention.exact import solve_affine
+from caf_video.attention.explain import Explanation, explain
+from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
 from caf_video.attention.heatmap import filters_to_heatmaps
 from caf_video.attention.recurrent import ClipExplanation, explain_clip, frame_influence
-from caf_video.attention.solution import FilterSolution
+from caf_video.attention.solution import AttentionWarning, FilterSolution
+from caf_video.attention.split import Cut, cut_network
 
 __all__ = [
+    "AttentionWarning",
     "ClipExplanation",
+    "Cut",
+    "Explanation",
     "FilterSolution",
+    "cam",
+    "cut_network",
+    "explain",
     "explain_clip",
     "feature_norm",
     "filters_to_heatmaps",
     "frame_influence",
+    "grad_cam",
     "retrieval_grad_cam",
+    "solve_affine",
 ]

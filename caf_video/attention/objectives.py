@@ -1,11 +1,14 @@
 """The losses of the paper: class-oblivious (Eq. 1), class-specific (Eq. 2) and pair."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from caf_video.errors import InputError
+
+Target = int | Sequence[int] | Tensor
 
 
 class Objective(Protocol):
@@ -67,21 +70,36 @@ class ClassSpecific:
             return 2 * (outputs.mean(dim=1) - target)
         return outputs.sum(dim=1) - 2 * target
 
+    def weights(self, classes: int, dtype: torch.dtype) -> Tensor:
+        """The vectors s (n, classes) with which the loss is <s, FT>: it is linear in the logits."""
+        rest = 2.0 / classes if self.centered else 1.0
+        shape = (len(self.targets), classes)
+        weights = torch.full(shape, rest, dtype=dtype, device=self.targets.device)
+        weights[torch.arange(len(weights)), self.targets] -= 2.0
+        return weights
+
     def select(self, rows: Tensor) -> "ClassSpecific":
         return ClassSpecific(self.targets[rows], centered=self.centered)
 
 
-def check_targets(targets: Tensor, *, samples: int, classes: int) -> Tensor:
-    """Targets as int64 (samples,); InputError names the first bad one."""
+def as_targets(target: Target, *, samples: int, classes: int) -> Tensor:
+    """Classes as int64 (samples,), from one for all or one a sample.
+
+    Raises:
+        InputError: If their number is wrong, or one is no class; names the first such sample.
+    """
+    targets = torch.as_tensor(target)
+    if targets.dim() == 0:
+        targets = targets.expand(samples)
     if targets.shape != (samples,):
         raise InputError(
             f"target has shape {tuple(targets.shape)}, wanted one class a sample: ({samples},)"
         )
     if targets.dtype.is_floating_point or targets.dtype.is_complex or targets.dtype == torch.bool:
         raise InputError(f"target holds {targets.dtype} values, wanted class numbers")
-    for sample, target in enumerate(targets.tolist()):
-        if not 0 <= target < classes:
+    for sample, number in enumerate(targets.tolist()):
+        if not 0 <= number < classes:
             raise InputError(
-                f"target of sample {sample} is {target}, the network has classes 0 to {classes - 1}"
+                f"target of sample {sample} is {number}, the network has classes 0 to {classes - 1}"
             )
     return targets.long()

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 
+class AttentionWarning(UserWarning):
+    """An explanation that is right as computed but may not be what was meant."""
+
+
 @dataclass(frozen=True)
 class FilterSolution:
     """The filters of n problems.

@@ -1,0 +1,257 @@
+"""Where any network looked: L2-CAF for a network, its inputs and a layer (Eq. 1, 2, 3 and pair)."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from caf_video.attention.affine_head import AUTO_CELLS, find_affine_map
+from caf_video.attention.constraints import CONSTRAINTS
+from caf_video.attention.cut_response import CutResponse
+from caf_video.attention.descent import PRESETS, solve_descent
+from caf_video.attention.exact import minimise_distance, minimise_linear
+from caf_video.attention.heatmap import filters_to_heatmaps
+from caf_video.attention.network import Output, check_finite
+from caf_video.attention.objectives import (
+    ClassSpecific,
+    Objective,
+    SquaredDistance,
+    Target,
+    as_targets,
+)
+from caf_video.attention.problems import Problems
+from caf_video.attention.solution import AttentionWarning, FilterSolution, join_solutions
+from caf_video.attention.spectral import solve_spectral
+from caf_video.attention.split import Cut, Endpoint, cut_network, network_outputs
+from caf_video.errors import InputError
+
+SOLVERS = ("auto", "exact", "spectral", "descent")
+PROBLEM_CHUNK_BYTES = 16 * 2**20  # of feature maps in one evaluation; activations are many times it
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Filters and heatmaps of n samples.
+
+    Where a network folds a clip's frames into the batch, every frame has a filter of its own,
+    solved with the others unfiltered (Sec. 4.3), and n below is (samples, frames).
+
+    Attributes:
+        filters: f, signed, unit norm under its constraint, shape (n, *space).
+        heatmaps: |f| / ||f|| resized to the input, never rescaled to its own extremes, (n, *size).
+        losses: The loss of each filter, (n,).
+        steps: Evaluations each took, (n,).
+        settled: Whether each met its solver's test; False means it ran out of steps, (n,).
+        solver: "exact", "spectral" or "descent".
+        endpoint: "fast" if only the rest of the network ran in the loop, else "vanilla".
+        trace: On request, the filters on the way, (steps, *space) for each problem in turn.
+    """
+
+    filters: Tensor
+    heatmaps: Tensor
+    losses: Tensor
+    steps: Tensor
+    settled: Tensor
+    solver: str
+    endpoint: Endpoint
+    trace: tuple[Tensor, ...] | None = None
+
+
+def explain(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    layer: str | nn.Module,
+    target: Target | None = None,
+    reference: Any = None,
+    output: Output = None,
+    solver: str = "auto",
+    constraint: str = "l2",
+    endpoint: Endpoint = "fast",
+    center_logits: bool = False,
+    preset: str | None = None,
+    size: Sequence[int] | None = None,
+    layout: str = "auto",
+    grid: Sequence[int] | None = None,
+    trace: bool = False,
+    seed: int = 0,
+) -> Explanation:
+    """The filters that change the network's answer least: where it looked.
+
+    Class-oblivious (Eq. 1, 3) as it stands; with `target` class-specific (Eq. 2), with `reference`
+    the pair variant: what in x makes it resemble y. The model is explained in eval mode and left as
+    it was found, in train mode too.
+
+    Args:
+        model: Any network. Batches are explained sample by sample.
+        inputs: A tensor, a tuple of positional or a dict of keyword arguments.
+        layer: Name of a layer, or the module, whose output the filter multiplies. A ReLU that is
+            written in functional code right behind it comes before the filter (DenseNet).
+        target: A class for each sample, or one for all.
+        reference: Inputs y like `inputs`, one for each sample or one for all.
+        output: Which output, where the network returns several: a key, an index or a function.
+        solver: "exact" (affine heads, method 1.1), "spectral" (any head, method 1.2), "descent"
+            (the paper's loop) or "auto", the first of them that fits.
+        constraint: "l2", or "softmax", "gaussian" or "l1" (Sec. 4.4), which "descent" solves.
+        endpoint: "fast" runs only the network behind the layer in the loop, "vanilla" all of it.
+        center_logits: Subtract the mean logit before Eq. 2, a named deviation: Eq. 2 depends on a
+            vector common to all rows of the last layer, which the softmax ignores (method 1.5).
+        preset: Of "descent": "paper", "tf" or "pytorch"; None is "paper", and "tf" for constraints
+            other than "l2", which only the TensorFlow code has.
+        size: Of the heatmaps; None is the input's (of an image made from a vector: the output's).
+        layout: Where the map has its channels: "auto", "channels_first", "channels_last", "tokens".
+        grid: (rows, columns) of the tokens that are cells, where it does not follow from the input.
+        trace: Keep the filters on the way.
+        seed: Of the random start of "descent".
+
+    Raises:
+        InputError: On a layer, target or input that is wrong, or a value that is not finite.
+    """
+    _check_choices(solver, constraint, preset, target, reference, center_logits)
+    wanted = None if reference is None else network_outputs(model, reference, output=output)
+    with cut_network(
+        model, inputs, layer, output=output, endpoint=endpoint, layout=layout, grid=grid
+    ) as cut:
+        objective = _objective(cut, target, wanted, center_logits)
+        if solver == "descent" or constraint != "l2":
+            name = preset or ("paper" if constraint == "l2" else "tf")
+            solution = _iterate(
+                cut,
+                objective,
+                lambda problems: solve_descent(
+                    problems, preset=PRESETS[name], constraint=constraint, seed=seed, trace=trace
+                ),
+            )
+        else:
+            exact = None
+            if solver != "spectral":
+                exact = _solve_exactly(
+                    cut, objective, pair=wanted is not None, insist=solver == "exact"
+                )
+            solution = exact or _iterate(
+                cut, objective, lambda problems: solve_spectral(problems, trace=trace)
+            )
+    if target is not None and constraint == "l2" and not center_logits:
+        _warn_of_negative_filters(solution.filters)
+    if trace and solution.trace is None:
+        solution = replace(solution, trace=tuple(f[None] for f in solution.filters))
+    heatmaps = filters_to_heatmaps(solution.filters, size or cut.input_size)
+    shape = (cut.samples, cut.rows_each) if cut.rows_each > 1 else (cut.samples,)
+    return Explanation(
+        filters=solution.filters.unflatten(0, shape),
+        heatmaps=heatmaps.unflatten(0, shape),
+        losses=solution.losses.view(shape),
+        steps=solution.steps.view(shape),
+        settled=solution.settled.view(shape),
+        solver=solution.solver,
+        endpoint=cut.endpoint,
+        trace=solution.trace,
+    )
+
+
+def _check_choices(
+    solver: str,
+    constraint: str,
+    preset: str | None,
+    target: Target | None,
+    reference: Any,
+    center_logits: bool,
+) -> None:
+    for what, value, choices in (
+        ("solver", solver, SOLVERS),
+        ("constraint", constraint, CONSTRAINTS),
+        ("preset", preset or "paper", tuple(PRESETS)),
+    ):
+        if value not in choices:
+            raise InputError(f'{what} is "{value}", wanted one of {", ".join(choices)}')
+    if constraint != "l2" and solver in ("exact", "spectral"):
+        raise InputError(
+            f'solver "{solver}" is for constraint "l2"; "{constraint}" needs "descent"'
+        )
+    if target is not None and reference is not None:
+        raise InputError("target and reference exclude each other: class-specific or pair")
+    if center_logits and target is None:
+        raise InputError("center_logits is about class logits: it needs a target")
+
+
+def _objective(
+    cut: Cut, target: Target | None, wanted: Tensor | None, center_logits: bool
+) -> ClassSpecific | SquaredDistance:
+    """The loss of every problem, one for each row of the map."""
+    each = cut.rows_each
+    if target is not None:
+        if cut.outputs.dim() != 2:
+            raise InputError(
+                f"target needs logits (samples, classes), the output is {tuple(cut.outputs.shape)}"
+            )
+        targets = as_targets(target, samples=cut.samples, classes=cut.outputs.shape[1])
+        targets = targets.to(cut.outputs.device).repeat_interleave(each)
+        return ClassSpecific(targets, centered=center_logits)
+    outputs = cut.outputs
+    if wanted is not None:
+        if wanted.shape[1:] != outputs.shape[1:] or len(wanted) not in (1, len(outputs)):
+            raise InputError(
+                f"the reference gives {tuple(wanted.shape)}, the input {tuple(outputs.shape)}: "
+                "wanted one reference for each sample, or one for all"
+            )
+        outputs = wanted.expand_as(outputs)
+    return SquaredDistance(outputs.flatten(1).repeat_interleave(each, dim=0))
+
+
+def _solve_exactly(
+    cut: Cut, objective: ClassSpecific | SquaredDistance, *, pair: bool, insist: bool
+) -> FilterSolution | None:
+    response = CutResponse(cut)
+    found = find_affine_map(cut, response, max_cells=None if insist else AUTO_CELLS)
+    if found is None:
+        if insist:
+            raise InputError(
+                f'the network behind layer {cut.name} is not affine: use solver "spectral"'
+            )
+        return None
+    affine, bias = found
+    if isinstance(objective, ClassSpecific):
+        weights = objective.weights(bias.shape[1], bias.dtype)
+        solution = minimise_linear(affine, weights, (weights * bias).sum(dim=1))
+    else:
+        solution = minimise_distance(affine, objective.reference - bias if pair else None)
+    check_finite(solution.filters, "the filter")
+    return replace(solution, filters=solution.filters.unflatten(1, response.space))
+
+
+def _iterate(
+    cut: Cut, objective: Objective, solve: Callable[[Problems], FilterSolution]
+) -> FilterSolution:
+    """A few problems at a time, so that the network's activations stay small."""
+    each = cut.rows_each
+
+    def name(row: int) -> str:
+        return f"sample {row // each}" + (f", frame {row % each}" if each > 1 else "")
+
+    response = CutResponse(cut)
+    rows = torch.arange(len(response), device=response.device)
+    size = max(1, PROBLEM_CHUNK_BYTES // (cut.feature_map[0].nbytes * each))
+    if size >= len(rows) or not cut.separable:
+        return solve(Problems(response, objective, rows, name))
+    return join_solutions(
+        [
+            solve(Problems(response.select(chunk), objective.select(chunk), chunk, name))
+            for chunk in rows.split(size)
+        ]
+    )
+
+
+def _warn_of_negative_filters(filters: Tensor) -> None:
+    cells = filters.flatten(1)
+    negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
+    if negative.any():
+        rows = ", ".join(map(str, negative.nonzero().squeeze(1).tolist()[:8]))
+        warnings.warn(
+            f"the class-specific filters of rows {rows} are more negative than positive: their "
+            "heatmaps |f| show what speaks against the class; see center_logits (method 1.5)",
+            AttentionWarning,
+            stacklevel=3,
+        )
