@@ -76,6 +76,7 @@ def explain(
     size: Sequence[int] | None = None,
     layout: str = "auto",
     grid: Sequence[int] | None = None,
+    after_relu: bool = True,
     trace: bool = False,
     seed: int = 0,
 ) -> Explanation:
@@ -88,8 +89,7 @@ def explain(
     Args:
         model: Any network. Batches are explained sample by sample.
         inputs: A tensor, a tuple of positional or a dict of keyword arguments.
-        layer: Name of a layer, or the module, whose output the filter multiplies. A ReLU that is
-            written in functional code right behind it comes before the filter (DenseNet).
+        layer: Name of a layer, or the module, whose output the filter multiplies.
         target: A class for each sample, or one for all.
         reference: Inputs y like `inputs`, one for each sample or one for all.
         output: Which output, where the network returns several: a key, an index or a function.
@@ -104,6 +104,8 @@ def explain(
         size: Of the heatmaps; None is the input's (of an image made from a vector: the output's).
         layout: Where the map has its channels: "auto", "channels_first", "channels_last", "tokens".
         grid: (rows, columns) of the tokens that are cells, where it does not follow from the input.
+        after_relu: Filter behind a ReLU that functional code applies right after the layer and that
+            so has no name of its own (DenseNet's last), rather than before it.
         trace: Keep the filters on the way.
         seed: Of the random start of "descent".
 
@@ -113,7 +115,14 @@ def explain(
     _check_choices(solver, constraint, preset, target, reference, center_logits)
     wanted = None if reference is None else network_outputs(model, reference, output=output)
     with cut_network(
-        model, inputs, layer, output=output, endpoint=endpoint, layout=layout, grid=grid
+        model,
+        inputs,
+        layer,
+        output=output,
+        endpoint=endpoint,
+        layout=layout,
+        grid=grid,
+        after_relu=after_relu,
     ) as cut:
         objective = _objective(cut, target, wanted, center_logits)
         if solver == "descent" or constraint != "l2":

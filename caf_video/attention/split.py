@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from caf_video.attention.layout import Layout, find_layout
 from caf_video.attention.network import Network, Output, check_finite, find_layer
-from caf_video.attention.replay import Call, Diverged, Recording, Rerun, record, select_samples
+from caf_video.attention.record import Call, Recording, record
+from caf_video.attention.replay import Diverged, Rerun
 from caf_video.attention.solution import AttentionWarning
 from caf_video.attention.state import undisturbed
+from caf_video.attention.trees import select_samples
 from caf_video.errors import InputError
 
 Endpoint = Literal["fast", "vanilla"]
