@@ -1,1 +1,59 @@
-"""caf_video: where a network looked, in an image and in every frame of a clip."""
+"""caf_video: where a network looked, in an image and in every frame of a clip.
+
+result = caf_video.explain(model, images, layer="layer4")  # any network, one filter a sample
+result = caf_video.explain_clip(clip_model, feature_maps)  # a filter for every frame
+model = caf_video.load_run("runs/mine").model  # what `caf-video train` made
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from caf_video.errors import CafVideoError, InputError
+
+if TYPE_CHECKING:
+    from caf_video.attention import (
+        cam,
+        explain,
+        explain_clip,
+        frame_influence,
+        grad_cam,
+        retrieval_grad_cam,
+    )
+    from caf_video.data import FeatureStore, VideoReader
+    from caf_video.models import load_backbone
+    from caf_video.training import load_run
+
+# Found on first use: the processes that open videos import no torch.
+_HOMES = {
+    "cam": "attention",
+    "explain": "attention",
+    "explain_clip": "attention",
+    "frame_influence": "attention",
+    "grad_cam": "attention",
+    "retrieval_grad_cam": "attention",
+    "FeatureStore": "data",
+    "VideoReader": "data",
+    "load_backbone": "models",
+    "load_run": "training",
+}
+
+__all__ = [
+    "CafVideoError",
+    "FeatureStore",
+    "InputError",
+    "VideoReader",
+    "cam",
+    "explain",
+    "explain_clip",
+    "frame_influence",
+    "grad_cam",
+    "load_backbone",
+    "load_run",
+    "retrieval_grad_cam",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
