@@ -75,16 +75,14 @@ def synth(
     """
     from caf_video.data.synthetic import write_driving_clips
 
-    with _bar() as progress:
-        task = progress.add_task("Rendering clips", total=None)
-        manifest = write_driving_clips(
-            folder,
-            train_sessions=train_sessions,
-            val_sessions=val_sessions,
-            test_sessions=test_sessions,
-            seed=seed,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    manifest = write_driving_clips(
+        folder,
+        train_sessions=train_sessions,
+        val_sessions=val_sessions,
+        test_sessions=test_sessions,
+        seed=seed,
+        track=_track,
+    )
     out.print(f"Clips: {manifest}", soft_wrap=True)
 
 
@@ -305,8 +303,9 @@ def explain(
     for target in targets:
         done = explain_video(Path(target), folder, backbone=network, every=every, track=_track)
         out.print(
-            f"{done.frames} frames in {done.seconds:.1f} s: {done.frames / done.seconds:.1f} a second, "
-            f"{done.backbone_seconds / done.seconds:.0%} of it in the bare backbone. {done.overlay}",
+            f"{done.frames} frames in {done.seconds:.1f} s, {done.frames / done.seconds:.1f} a "
+            f"second; {done.backbone_seconds / done.seconds:.0%} of it is the bare backbone. "
+            f"{done.overlay}",
             soft_wrap=True,
         )
 

@@ -6,6 +6,6 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def conf_dir() -> Path:
-    """The folder of `recurrent.yaml` and its groups: a checkout's conf/, or the wheel's copy of it."""
+    """Folder of `recurrent.yaml` and its groups: a checkout's conf/, or the copy in the wheel."""
     installed = _PACKAGE / "conf"
     return installed if installed.is_dir() else _PACKAGE.parent / "conf"

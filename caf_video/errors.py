@@ -2,7 +2,7 @@
 
 
 class CafVideoError(Exception):
-    """An expected failure. The message is one line: it names the thing and, where there is one, the mend."""
+    """An expected failure: one line that names the thing and, where there is one, the mend."""
 
 
 class InputError(CafVideoError, ValueError):

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -74,7 +74,13 @@ def run_demo(
     folder = output_folder(out)
     seconds = Stopwatch(folder / "seconds.json")
     with seconds.stage("synth"):
-        manifest = _render(folder / "clips", sessions, track)
+        manifest = write_driving_clips(
+            folder / "clips",
+            train_sessions=sessions[0],
+            val_sessions=sessions[1],
+            test_sessions=sessions[2],
+            track=track,
+        )
     with seconds.stage("check"):
         bad = [one for one in check(manifest, track=track) if not one.ok]
         if bad:
@@ -136,21 +142,6 @@ class Stopwatch:
             spent = self.spent.get(name, 0.0) + time.perf_counter() - started
             self.spent[name] = round(spent, 2)
             write_json(self._file, self.spent)
-
-
-def _render(folder: Path, sessions: tuple[int, int, int], track: Track) -> Path:
-    train_sessions, val_sessions, test_sessions = sessions
-
-    def write(progress: Callable[[int, int], None]) -> Path:
-        return write_driving_clips(
-            folder,
-            train_sessions=train_sessions,
-            val_sessions=val_sessions,
-            test_sessions=test_sessions,
-            progress=progress,
-        )
-
-    return write(lambda done, total: None)
 
 
 def _gallery(evaluation: Evaluation) -> list[str]:

@@ -77,12 +77,18 @@ def test_writing_resumes_and_renders_only_what_is_missing(written: Path) -> None
     lost, kept = paths[4], [path for path in paths if path != paths[4]]
     content, stamps = lost.read_bytes(), {path: path.stat().st_mtime_ns for path in kept}
     lost.unlink()
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, str]] = []
+
+    def track(clips, *, description: str, total: int):
+        for clip in clips:
+            told.append((total, clip.clip_id))
+            yield clip
+
     write_driving_clips(
         written.parent, train_sessions=1, val_sessions=0, test_sessions=0, seed=SEED, workers=1,
-        progress=lambda done, total: told.append((done, total)),
+        track=track,
     )  # fmt: skip
-    assert told == [(11, 12), (12, 12)]
+    assert told == [(1, lost.stem)]
     assert lost.read_bytes() == content
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
     assert not [path for path in written.parent.rglob(".*")]

@@ -4,7 +4,7 @@ import csv
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ def write_driving_clips(
     test_sessions: int = 20,
     seed: int = 0,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    track: Callable[..., Iterable[DrivingClip]] | None = None,
 ) -> Path:
     """Render the driving clips: one of each event class in every session.
 
@@ -71,7 +71,7 @@ def write_driving_clips(
         seed: Another seed, other sessions; the same seed, the same pixels.
         workers: Processes that render; None: one for each core. With more than one, a script must
             be importable (`if __name__ == "__main__"`), as the processes are spawned.
-        progress: Called with (clips finished, clips in all).
+        track: Shows how far it is: passes on the clips it is given, with `description` and `total`.
 
     Returns:
         Path of the manifest.
@@ -85,7 +85,12 @@ def write_driving_clips(
     if not jobs:
         raise InputError("0 sessions asked for: nothing to render")
     try:
-        _render_all(jobs, out, workers or os.cpu_count() or 1, progress)
+        missing = [job for job in jobs if not _video_path(out, job).is_file()]
+        done = _rendered(missing, out, workers or os.cpu_count() or 1)
+        if track is not None:
+            done = track(done, description="Rendering clips", total=len(missing))
+        for _ in done:
+            pass
         write_manifest(
             [
                 Clip(job.clip_id, _video_path(out, job), job.event_class, session=job.session_name,
@@ -154,35 +159,24 @@ def _video_path(out: Path, job: DrivingClip) -> Path:
     return out / "clips" / job.session_name / f"{job.clip_id}.mp4"
 
 
-def _render_all(
-    jobs: list[DrivingClip], out: Path, workers: int, progress: Callable[[int, int], None] | None
-) -> None:
+def _rendered(missing: list[DrivingClip], out: Path, workers: int) -> Iterable[DrivingClip]:
+    """Render clips that are missing, each as it is finished."""
     out.mkdir(parents=True, exist_ok=True)
-    missing = [job for job in jobs if not _video_path(out, job).is_file()]
-    done = len(jobs) - len(missing)
-
-    def tell() -> None:
-        if progress is not None:
-            progress(done, len(jobs))
-
-    tell()
     if workers == 1 or len(missing) < 2:
         for job in missing:
             _render_job(job, out)
-            done += 1
-            tell()
+            yield job
         return
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit other libraries' threads
     ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process: it cancels the others
     with ProcessPoolExecutor(
         min(workers, len(missing)), mp_context=spawn, initializer=signal.signal, initargs=ignore
     ) as pool:
-        futures = [pool.submit(_render_job, job, out) for job in missing]
+        futures = {pool.submit(_render_job, job, out): job for job in missing}
         try:
             for future in as_completed(futures):
                 future.result()
-                done += 1
-                tell()
+                yield futures[future]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
