@@ -1,10 +1,11 @@
 """`caf-video …`: read the command line, call the pipeline, print one line per expected failure."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -114,12 +115,11 @@ def check(
         good=write,
         track=_track,
     )
-    kinds: dict[tuple[str, ...], int] = {}
+    kinds: Counter[tuple[str, str, str]] = Counter()
     for one in checked:
         if one.info is not None:
             info = one.info
-            kind = (f"{info.width}x{info.height}", f"{info.fps:.4g}", info.reader)
-            kinds[kind] = kinds.get(kind, 0) + 1
+            kinds[f"{info.width}x{info.height}", f"{info.fps:.4g}", info.reader] += 1
     if kinds:
         table = Table("size", "fps", "reader", "clips")
         for kind, count in sorted(kinds.items()):
@@ -283,7 +283,9 @@ def explain(
     if model is not None:
         from caf_video.pipeline.explain import explain_clips, write_explanations
 
-        only = "correct" if only_correct else "wrong" if only_wrong else "all"
+        only: Literal["all", "correct", "wrong"] = (
+            "correct" if only_correct else "wrong" if only_wrong else "all"
+        )
         explained = explain_clips(model, targets or [], split=split, only=only, track=_track)
         if not explained:
             out.print(f"No clip is left: none of them was {only}.")

@@ -214,11 +214,13 @@ def write_explanations(
         name = file_name(one.clip.clip_id)
         write_npz(
             folder / f"{name}.npz",
-            filters=one.filters.numpy(),
-            frame_indices=one.frame_indices,
-            times_seconds=one.times_seconds,
-            losses=one.losses,
-            influence=one.influence,
+            {
+                "filters": one.filters.numpy(),
+                "frame_indices": one.frame_indices,
+                "times_seconds": one.times_seconds,
+                "losses": one.losses,
+                "influence": one.influence,
+            },
         )
         strips.append(folder / f"{name}.png")
         write_image(strips[-1], draw_clip(one))

@@ -115,10 +115,12 @@ def explain_video(
     }
     write_npz(
         folder / f"{name}.npz",
-        filters=_joined([solution.filters for solution in solutions]),
-        losses=_joined([solution.losses for solution in solutions]),
-        frame_indices=np.array(indices),
-        times_seconds=times,
+        {
+            "filters": _joined([solution.filters for solution in solutions]),
+            "losses": _joined([solution.losses for solution in solutions]),
+            "frame_indices": np.array(indices),
+            "times_seconds": times,
+        },
     )
     write_json(folder / f"{name}.json", record)
     return ExplainedVideo(

@@ -42,13 +42,13 @@ def write_json(path: Path, record: Any) -> None:
     _write_whole(path, lambda file: file.write(text.encode()))
 
 
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays by name, compressed.
 
     Raises:
         CafVideoError: The file cannot be written; what was there stays.
     """
-    _write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+    _write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
