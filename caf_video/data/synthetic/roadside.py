@@ -59,7 +59,7 @@ class Signal:
         if lit != "dark":
             shine, down = _LENSES[lit]
             at = (float(middle[0]), float(middle[1] + down * metre))
-            glow(image, at, 0.46 * metre, shine, 0.55 + 0.3 * self._darkness)
+            glow(image, at, 0.5 * metre, shine, 0.65 + 0.25 * self._darkness)
 
 
 def _signal_pieces(
@@ -76,12 +76,12 @@ def _signal_pieces(
         yield corners * reach, light.paint(colour, distance_metres)
     for name, (colour, down) in _LENSES.items():
         centre = np.array([0.0, down])
-        yield centre + _DISC * 0.235, light.paint(np.full(3, 0.03), distance_metres)
+        yield centre + _DISC * 0.24, light.paint(np.full(3, 0.03), distance_metres)
         if name == lit:
-            yield centre + _DISC * 0.205, to_rgb(light.fade(colour, distance_metres * 0.3))
-            yield centre + _DISC * 0.11, to_rgb(colour * 0.45 + 0.55)
+            yield centre + _DISC * 0.225, to_rgb(light.fade(colour, distance_metres * 0.3))
+            yield centre + _DISC * 0.13, to_rgb(colour * 0.45 + 0.55)
         else:
-            yield centre + _DISC * 0.195, light.paint(colour * 0.16 + 0.02, distance_metres)
+            yield centre + _DISC * 0.21, light.paint(colour * 0.16 + 0.02, distance_metres)
 
 
 def street_light_mesh(x: float, z: float, light: Light) -> Mesh:

@@ -210,7 +210,7 @@ def draw_place(session: int, variant: int) -> Place:
     gap = rng.uniform(9.6, 11.8) + rng.normal(0, 0.18) * middle
     # Who crosses does so between us and the lead car.
     before_lead = float(gap[0]) - 1.0 - travel
-    crosser_z = travel + min(rng.uniform(5.6, 7.3), max(before_lead, 4.9))
+    crosser_z = travel + min(rng.uniform(5.5, 6.9), max(before_lead, 4.9))
     return Place(
         drive=drive,
         town=town,
@@ -238,7 +238,7 @@ def draw_place(session: int, variant: int) -> Place:
         sign_neutral=_NEUTRAL_SIGNS[int(rng.integers(len(_NEUTRAL_SIGNS)))],
         signal_lateral=posts[-sign_side],
         signal_z=signal_z,
-        signal_height_metres=rng.uniform(2.3, 2.9),
+        signal_height_metres=rng.uniform(1.95, 2.4),
         signal_scale=max(1.22, _SIGNAL_PIXELS * signal_z / drive.focal / SIGNAL_METRES[0]),
         signal_neutral=_signal_states(rng),
         crosser=random_walker(0.0, crosser_z, 0.0, rng),
