@@ -6,7 +6,7 @@ BIN := .venv/bin
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test bench lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: .venv/installed ## the whole job on synthetic driving clips (OUT=runs/demo
 
 test: .venv/installed lint ## lint, types and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10
+
+bench: .venv/installed ## ratios against named peers, one run
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --out runs/bench
 
 lint: .venv/installed ## ruff and mypy
 	$(BIN)/ruff check .

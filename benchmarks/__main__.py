@@ -24,8 +24,8 @@ from benchmarks.report import to_markdown, write
 Case = Callable[[Bench, str], None]
 
 NOTES = [
-    "Contenders take turns (A B C A B C …) on the same inputs in one process with one thread; "
-    "ratios are of neighbours in a turn. Networks and inputs are seeded.",
+    "Contenders take turns (A B C, C B A, A B C …) on the same inputs in one process with one "
+    "thread; ratios are within a turn. Networks and inputs are seeded.",
     f"The paper's Adam loop: the authors' Adam (0.5 → 0), the paper's stop ({TOLERANCE:g} over 50 "
     f"iterations, at most {MAX_ITERATIONS}), fast endpoint, the head without gradients of its "
     "parameters, one problem at a time. In a batch it is timed on a problem a repeat, another "

@@ -10,8 +10,8 @@ from benchmarks.bench import Bench, Contender, ratios
 from benchmarks.networks import frozen, make_maps, scale_outputs
 from benchmarks.peers import Descent, batched_adam_contender, converged_adam, paper_adam
 from benchmarks.report import at_least, at_most
+from caf_video import explain_clip
 from caf_video.attention.objectives import SquaredDistance
-from caf_video.attention.recurrent import explain_clip
 from caf_video.attention.recurrent_tail import RecurrentTail
 from caf_video.models.recurrent import RecurrentEmbedder
 
