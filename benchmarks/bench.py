@@ -1,6 +1,6 @@
 """Contenders timed in turns, A B C, C B A, A B C …: what disturbs one disturbs all.
 
-Every other turn goes backwards, for whoever comes second finds memory mapped and the processor warm.
+Every other turn goes backwards, for whoever comes second finds memory mapped and caches warm.
 """
 
 import math
