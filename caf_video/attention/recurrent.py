@@ -240,7 +240,7 @@ def _solve(
     solved = (
         solve_descent(problems, preset=PRESETS["paper"], seed=seed)
         if solver == "descent"
-        else solve_spectral(problems)
+        else solve_spectral(problems, second_look=False)  # smooth, and pulled hard: one minimum
     )
     order = torch.arange(len(problems), device=maps.device).view(timesteps, clips).T.flatten()
     return replace(

@@ -1,6 +1,6 @@
 """Any head: spectral gradient steps on the unit sphere, many problems at once (method 1.2)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -9,10 +9,23 @@ from caf_video.attention.problems import Problems
 from caf_video.attention.solution import FilterSolution
 
 MEMORY = 5  # pairs of steps and gradient changes that shape the next step
-WINDOW = 5  # accepted losses that a new one is measured against, and that a standstill is seen over
+WINDOW = 5  # accepted losses that a new one is measured against
 MAX_REJECTIONS = 6  # in a row: every shorter step climbs as well, so f sits at a kink
 MAX_TANGENT = 1.5  # longest step, as the tangent of the angle it turns f by
 ARMIJO = 1e-4  # share of the decrease promised by the gradient that a step must keep
+KICK = 0.75  # of the uniform filter, taken off the first answer to look for a second
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """When a problem is settled: either test is enough."""
+
+    angle: float  # between f and the descent direction, radians
+    decrease: float  # over `window` accepted steps, relative
+    window: int
+
+
+ROUGH = _Stop(angle=1e-2, decrease=3e-3, window=3)  # enough to tell two basins apart
 
 
 def solve_spectral(
@@ -20,7 +33,8 @@ def solve_spectral(
     *,
     angle_tolerance: float = 1e-3,
     decrease_tolerance: float = 1e-5,
-    max_steps: int = 200,
+    max_steps: int = 300,
+    second_look: bool = True,
     trace: bool = False,
 ) -> FilterSolution:
     """Minimise each problem's loss over ||f||_2 = 1, starting from the uniform filter.
@@ -32,58 +46,84 @@ def solve_spectral(
     worst of the last losses, which carries it over the kinks of ReLU heads; the best filter met is
     the answer. Every problem steps and stops for itself; finished ones leave the batch.
 
+    Heads with kinks have several minima. A second look starts from the first answer, roughly
+    found, less most of the uniform filter in it, and the better of the two is brought to the end.
+
     Args:
         problems: The n problems.
         angle_tolerance: Angle between f and the descent direction that counts as settled, radians.
         decrease_tolerance: A decrease over `WINDOW` accepted steps that counts as settled, relative
             to the loss or, where that is nearly gone, to what has been gained since the start.
         max_steps: Evaluations per problem at most; running out of them is `settled` = False.
-        trace: Keep the filters after every accepted step.
+        second_look: Look for a second minimum, at about half as many evaluations again.
+        trace: Keep the filters of every accepted step on the way to the answer.
 
     Returns:
         Filters (n, *space), never worse than the uniform one.
     """
     space, units = problems.space, problems.unit
-    filters = problems.uniform_filters().flatten(1)
-    losses = filters.new_zeros(len(problems))
-    steps = torch.zeros(len(problems), dtype=torch.int64, device=filters.device)
-    settled = torch.zeros_like(steps, dtype=torch.bool)
-    frames: list[list[Tensor]] = [[f.clone()] for f in filters] if trace else []
-
-    if len(problems):
-        active = _start(problems, filters)
-    while len(problems):
-        done = active.settled(angle_tolerance, decrease_tolerance)
-        leaving = done | (active.steps >= max_steps)
-        if leaving.any():
-            rows = active.rows[leaving]
-            filters[rows] = active.best[leaving]
-            losses[rows] = active.best_loss[leaving] * units[rows]
-            steps[rows] = active.steps[leaving]
-            settled[rows] = done[leaving]
-            staying = (~leaving).nonzero().squeeze(1)
-            problems, active = problems.select(staying), active.select(staying)
-            continue
-        accepted = active.advance(problems)
-        if trace:
-            for row, f in zip(active.rows[accepted].tolist(), active.f[accepted], strict=True):
-                frames[row].append(f)
-
+    end = _Stop(angle_tolerance, decrease_tolerance, WINDOW)
+    uniform = problems.uniform_filters().flatten(1)
+    frames: list[list[Tensor]] = [[f] for f in uniform]
+    state = _State.at(problems, uniform)
+    if second_look:
+        state, _ = _run(problems, state, ROUGH, max_steps, frames if trace else None)
+        kicked = _normalize(state.best - KICK * uniform, otherwise=uniform)
+        elsewhere = ((kicked - state.best).norm(dim=1) > ROUGH.angle) & (state.steps < max_steps)
+        rows = elsewhere.nonzero().squeeze(1)
+        part = problems.select(rows)
+        other = _State.at(part, kicked[rows], steps=state.steps[rows])
+        paths = [[f] for f in kicked[rows]]
+        other, _ = _run(part, other, ROUGH, max_steps, paths if trace else None)
+        better = other.best_loss < state.best_loss[rows]
+        for row, path, found in zip(rows.tolist(), paths, better.tolist(), strict=True):
+            frames[row] += path if found else []
+        state.steps[rows] = other.steps
+        other.first_loss = state.first_loss[rows]
+        state.write(rows[better], other.select(better))
+        state = state.refreshed()
+    state, settled = _run(problems, state, end, max_steps, frames if trace else None)
     return FilterSolution(
-        filters=filters.unflatten(1, space),
-        losses=losses,
-        steps=steps,
+        filters=state.best.unflatten(1, space),
+        losses=state.best_loss * units,
+        steps=state.steps,
         settled=settled,
         solver="spectral",
         trace=tuple(torch.stack(path).unflatten(1, space) for path in frames) if trace else None,
     )
 
 
-@dataclass
-class _Active:
-    """The problems still running: m of them, every tensor with m rows."""
+def _run(
+    problems: Problems,
+    state: "_State",
+    stop: _Stop,
+    max_steps: int,
+    frames: list[list[Tensor]] | None,
+) -> "tuple[_State, Tensor]":
+    """Step every problem until it is settled or out of steps; which are settled (n,)."""
+    final = state.select(torch.arange(len(problems), device=state.f.device))
+    settled = torch.zeros_like(state.accepted, dtype=torch.bool)
+    rows = torch.arange(len(problems), device=state.f.device)
+    while len(rows):
+        done = state.settled(stop)
+        leaving = done | (state.steps >= max_steps)
+        if leaving.any():
+            final.write(rows[leaving], state.select(leaving))
+            settled[rows[leaving]] = done[leaving]
+            staying = (~leaving).nonzero().squeeze(1)
+            problems, state, rows = problems.select(staying), state.select(staying), rows[staying]
+            continue
+        accepted = state.advance(problems)
+        if frames is not None:
+            for row, f in zip(rows[accepted].tolist(), state.f[accepted], strict=True):
+                frames[row].append(f)
+    return final, settled
 
-    rows: Tensor  # which problem of the call each one is
+
+@dataclass
+class _State:
+    """Where m problems stand, every tensor with m rows."""
+
     f: Tensor  # (m, cells) where it stands
     gradient: Tensor  # (m, cells) there
     loss: Tensor  # (m,) there
@@ -100,15 +140,59 @@ class _Active:
     turns: Tensor  # (m, MEMORY, cells) how the gradient changed over each
     curvatures: Tensor  # (m, MEMORY) <move, turn>; 0 where there is none yet
 
-    def select(self, rows: Tensor) -> "_Active":
-        return _Active(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    @classmethod
+    def at(cls, problems: Problems, filters: Tensor, steps: Tensor | None = None) -> "_State":
+        """Begin at some filters (m, cells). The uniform one is deterministic and better than any
+        random start (1.2)."""
+        count, cells = filters.shape
+        if count:
+            loss, gradient = problems.evaluate(filters.unflatten(1, problems.space))
+        else:
+            loss, gradient = filters.new_zeros(0), filters
+        zeros = torch.zeros(count, dtype=torch.int64, device=filters.device)
+        return cls(
+            f=filters,
+            gradient=gradient.flatten(1),
+            loss=loss,
+            best=filters,
+            best_loss=loss,
+            first_loss=loss,
+            length=torch.ones_like(loss),
+            steps=(zeros if steps is None else steps) + 1,
+            accepted=zeros,
+            rejected=zeros,
+            recent=loss[:, None].repeat(1, WINDOW),
+            recent_best=loss[:, None].repeat(1, WINDOW + 1),
+            moves=filters.new_zeros(count, MEMORY, cells),
+            turns=filters.new_zeros(count, MEMORY, cells),
+            curvatures=filters.new_zeros(count, MEMORY),
+        )
 
-    def settled(self, angle_tolerance: float, decrease_tolerance: float) -> Tensor:
+    def refreshed(self) -> "_State":
+        """At the same place, with the standstill and rejections forgotten."""
+        zeros = torch.zeros_like(self.accepted)
+        return replace(
+            self,
+            length=torch.ones_like(self.loss),
+            accepted=zeros,
+            rejected=zeros,
+            recent=self.loss[:, None].repeat(1, WINDOW),
+            recent_best=self.best_loss[:, None].repeat(1, WINDOW + 1),
+        )
+
+    def select(self, rows: Tensor) -> "_State":
+        return _State(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def write(self, rows: Tensor, other: "_State") -> None:
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(other, field.name)
+
+    def settled(self, stop: _Stop) -> Tensor:
         descent = _normalize(-self.gradient, otherwise=self.f)
-        aligned = (descent - self.f).square().sum(dim=1) <= angle_tolerance**2
+        aligned = (descent - self.f).square().sum(dim=1) <= stop.angle**2
         scale = torch.maximum(self.best_loss.abs(), self.first_loss - self.best_loss)
-        stalled = self.recent_best[:, -1] - self.best_loss <= decrease_tolerance * scale
-        stalled &= self.accepted >= WINDOW
+        stalled = self.recent_best[:, stop.window] - self.best_loss <= stop.decrease * scale
+        stalled &= self.accepted >= stop.window
         return aligned | stalled | (self.rejected >= MAX_REJECTIONS)
 
     def advance(self, problems: Problems) -> Tensor:
@@ -148,7 +232,7 @@ class _Active:
         L-BFGS' two loops. Without memory it is -slope / lambda with lambda = -<g, f>, which the
         retraction turns into normalize(-g).
         """
-        memory = int(self.accepted.max().clamp(max=MEMORY))
+        memory = int((self.curvatures > 0).sum(dim=1).max())
         inverse = torch.where(self.curvatures > 0, 1 / self.curvatures, 0.0)
         step, shares = slope, []
         for k in range(memory):
@@ -179,31 +263,6 @@ class _Active:
         self.moves = _push(self.moves, move, keep)
         self.turns = _push(self.turns, turn, keep)
         self.curvatures = _push(self.curvatures, curvature, keep)
-
-
-def _start(problems: Problems, filters: Tensor) -> _Active:
-    """The uniform filter, evaluated. Deterministic, and a better start than a random one (1.2)."""
-    loss, gradient = problems.evaluate(filters.unflatten(1, problems.space))
-    zeros = torch.zeros(len(problems), dtype=torch.int64, device=filters.device)
-    memory = filters.new_zeros(len(filters), MEMORY, filters.shape[1])
-    return _Active(
-        rows=torch.arange(len(problems), device=filters.device),
-        f=filters.clone(),
-        gradient=gradient.flatten(1),
-        loss=loss,
-        best=filters.clone(),
-        best_loss=loss,
-        first_loss=loss,
-        length=torch.ones_like(loss),
-        steps=zeros + 1,
-        accepted=zeros,
-        rejected=zeros,
-        recent=loss[:, None].repeat(1, WINDOW),
-        recent_best=loss[:, None].repeat(1, WINDOW + 1),
-        moves=memory,
-        turns=memory,
-        curvatures=filters.new_zeros(len(filters), MEMORY),
-    )
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:

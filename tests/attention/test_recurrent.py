@@ -273,7 +273,7 @@ def test_running_out_of_steps_is_data(generator, monkeypatch) -> None:
     from caf_video.attention import recurrent
 
     solve = recurrent.solve_spectral
-    monkeypatch.setattr(recurrent, "solve_spectral", lambda p: solve(p, max_steps=2))
+    monkeypatch.setattr(recurrent, "solve_spectral", lambda p, **how: solve(p, max_steps=2, **how))
     result = explain_clip(make("flatten"), clips(generator))
     assert not result.settled.all()
     assert result.steps.max() == 2
