@@ -74,13 +74,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """All choices as plain values.
 
     Raises:
-        InputError: One is missing; says which.
+        InputError: One is missing, or refers to nothing; says which.
     """
+    for name in sorted(OmegaConf.missing_keys(config)):
+        raise InputError(f"{name} is not given: add {name}=VALUE to the command")
     try:
-        choices = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        choices = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        name = error.full_key or "the configuration"
-        raise InputError(f"{name} is not given: add {name}=VALUE to the command") from error
+        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     return {str(name): value for name, value in choices.items()}  # type: ignore[union-attr]
 
 
