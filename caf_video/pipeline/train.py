@@ -76,10 +76,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         InputError: One is missing, or refers to nothing; says which.
     """
-    for name in sorted(OmegaConf.missing_keys(config)):
-        raise InputError(f"{name} is not given: add {name}=VALUE to the command")
+    for name in config:
+        if OmegaConf.is_missing(config, name):
+            raise InputError(f"{name} is not given: add {name}=VALUE to the command")
     try:
-        choices = OmegaConf.to_container(config, resolve=True)
+        choices = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     return {str(name): value for name, value in choices.items()}  # type: ignore[union-attr]
