@@ -1,10 +1,10 @@
 """The event classes: what one object does, and nothing else.
 
 Five actors are in every place: the lead car, a signpost, a signal, somebody who might cross and a
-car that might join our lane or leave it. In the neutral state the lead car drives straight on with
-unlit brake lamps, the signpost carries nothing or a sign of no importance, the signal is dark,
-blinks or keeps its colour, and nobody crosses, joins or leaves. An event replaces the state of
-exactly one of them.
+van that might join our lane or leave it. In the neutral state the lead car drives straight on with
+unlit brake lamps, the signpost carries nothing or a sign of no importance, the signal is not there,
+is dark, blinks or keeps its colour, and nobody crosses, joins or leaves. An event replaces the
+state of exactly one of them.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class ActorStates:
         lead_lateral: Metres right of the middle of the ego lane, (12,).
         brake: Whether the lead car's brake lamps are lit, (12,) bool.
         sign: What the signpost carries.
-        signal: Colour of the signal in each frame: "red", "green" or "dark".
+        signal: Colour of the signal in each frame: "red", "green", "dark", or "none": no signal.
         crosser_lateral: Metres right of the middle of the ego lane, (12,); None: nobody crosses.
         joiner_lateral: The same of the car that joins or leaves our lane.
         actor: The one that the event changes: "lamps", "sign", "signal", "crosser" or "joiner";

@@ -49,7 +49,9 @@ class Signal:
         }
 
     def draw(self, image: np.ndarray, camera: Camera, place: np.ndarray, lit: str) -> None:
-        """Draw it around world (x, y, z); `lit` is "red", "green" or "dark"."""
+        """Draw it around world (x, y, z); `lit` is "red", "green", "dark", or "none": no signal."""
+        if lit == "none":
+            return
         x, y, z = place
         metre = camera.scale_at(z) * self._size
         middle = np.array(camera.pixel(x, y, z))

@@ -38,6 +38,9 @@ Metres = TypeVar("Metres", float, np.ndarray)
 
 _SEASONS = ("summer", "autumn", "winter")
 _NEUTRAL_SIGNS = ("none", "none", "parking", "speed", "diamond", "arrow")
+# A van joins or leaves, so that it is no second lead car; there are vans in the traffic, too.
+_LEAD_KINDS = ("sedan", "hatchback", "suv")
+_JOINER_KINDS = ("van",)
 _POST_METRES = 0.35  # of a signpost from the kerb
 _SIGN_PIXELS = 50.0  # the least width of a sign: 1.5 cells of a feature map of stride 32
 _SIGNAL_PIXELS = 27.5  # the least width of a signal
@@ -109,7 +112,7 @@ class Place:
         sign_neutral: What it carries: a sign of no importance, or "none".
         signal_lateral, signal_z, signal_height_metres: Where the signal is.
         signal_scale: Its size in SIGNAL_METRES.
-        signal_neutral: Its colour in each frame: "red", "green" or "dark".
+        signal_neutral: Its colour in each frame: "red", "green", "dark", or "none": no signal.
         crosser: Who might cross, around lateral 0.
         crosser_reach_metres: How far to either side.
         joiner: The car that might join our lane or leave it.
@@ -228,7 +231,7 @@ def draw_place(session: int, variant: int) -> Place:
         street_lights=random_street_lights(kerbs, rng),
         cars=random_traffic(kerbs, rng),
         walkers=random_walkers(kerbs, rng),
-        lead=random_car(0.0, 0.0, 0.0, rng),
+        lead=random_car(0.0, 0.0, 0.0, rng, kinds=_LEAD_KINDS),
         lead_gap_metres=gap,
         lead_lateral=rng.uniform(-0.25, 0.25) + rng.uniform(-0.06, 0.06) * middle,
         sign_lateral=posts[sign_side],
@@ -243,7 +246,7 @@ def draw_place(session: int, variant: int) -> Place:
         signal_neutral=_signal_states(rng),
         crosser=random_walker(0.0, crosser_z, 0.0, rng),
         crosser_reach_metres=rng.uniform(1.1, 1.6),
-        joiner=random_car(0.0, 0.0, 0.0, rng),
+        joiner=random_car(0.0, 0.0, 0.0, rng, kinds=_JOINER_KINDS),
         joiner_gap_metres=float(gap[0]) - rng.uniform(2.6, 3.2),
         switch_time=rng.uniform(4.0, 8.0),
         shift_frames=rng.uniform(3.5, 5.0),
@@ -257,10 +260,10 @@ def _weather(drive: Drive, rng: np.random.Generator) -> str:
 
 
 def _signal_states(rng: np.random.Generator) -> tuple[str, ...]:
-    """A signal that tells nothing: dark, steady, or blinking for want of repair."""
+    """A signal that tells nothing: not there, dark, steady, or blinking for want of repair."""
     colour = "red" if rng.random() < 0.5 else "green"
     phase = int(rng.integers(6))
-    mode = rng.choice(("dark", "steady", "blinking"), p=(0.4, 0.25, 0.35))
+    mode = rng.choice(("none", "dark", "steady", "blinking"), p=(0.55, 0.1, 0.15, 0.2))
     if mode == "blinking":  # three frames on, three off
         return tuple(colour if (frame + phase) % 6 < 3 else "dark" for frame in range(FRAMES))
-    return (colour if mode == "steady" else "dark",) * FRAMES
+    return (colour if mode == "steady" else str(mode),) * FRAMES

@@ -108,9 +108,16 @@ def random_paint(rng: np.random.Generator) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def random_car(lateral: float, z: float, speed: float, rng: np.random.Generator) -> Car:
+def random_car(
+    lateral: float,
+    z: float,
+    speed: float,
+    rng: np.random.Generator,
+    *,
+    kinds: tuple[str, ...] = CAR_KINDS,
+) -> Car:
     """Some car at a place."""
-    kind = CAR_KINDS[int(rng.integers(len(CAR_KINDS)))]
+    kind = kinds[int(rng.integers(len(kinds)))]
     return Car(lateral, z, speed, kind, random_paint(rng))
 
 

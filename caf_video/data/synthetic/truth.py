@@ -82,6 +82,8 @@ def _box(place: Place, states: ActorStates, actor: str, frame: int) -> np.ndarra
         half = place.sign_width_metres / 2
         return None if states.sign == "none" else _upright(camera, sign_at(place), half, half)
     if actor == "signal":
+        if states.signal[frame] == "none":
+            return None
         half_width, half_height = (0.5 * place.signal_scale * side for side in SIGNAL_METRES)
         return _upright(camera, signal_at(place), half_width, half_height)
     if actor == "crosser":
