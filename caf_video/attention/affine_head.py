@@ -1,9 +1,9 @@
 """Tell an affine head from its answers, and find its M and b (method 1.1)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from caf_video.attention.affine import AffineMap, DenseMap, PooledMap
+from caf_video.attention.affine import AffineMap, DenseMap, PooledMap, or_one
 from caf_video.attention.cut_response import CutResponse
 from caf_video.attention.split import Cut
 
@@ -15,8 +15,8 @@ def find_affine_map(
 ) -> tuple[AffineMap, Tensor] | None:
     """M and b of FT(f) = M f + b for every problem, or None where the head is not affine.
 
-    Global average pooling and a linear layer, guessed from the only module with weights behind the
-    layer, cost no M; any other affine head is tried cell by cell. Either is believed only if it
+    Global average pooling and a linear layer, guessed from the only linear layer behind the
+    cut, cost no M; any other affine head is tried cell by cell. Either is believed only if it
     foretells the network's answer to random filters, signed ones: a ReLU head is positively
     homogeneous and would pass with f >= 0.
 
@@ -37,21 +37,18 @@ def find_affine_map(
     affine, bias = found
     with torch.no_grad():
         answers = response(probes)
-    scale = torch.where(affine.scale > 0, affine.scale, 1.0)[:, None]
-    foretold = affine.apply(probes.flatten(1)) * scale
+    foretold = affine.apply(probes.flatten(1)) * or_one(affine.scale)[:, None]
     return found if _agree(answers - bias, foretold, bias, cut.feature_map.dtype) else None
 
 
-def pooled_linear(cut: Cut) -> nn.Linear | None:
-    """The only module with weights behind the layer, if it could follow global average pooling."""
-    behind = dict.fromkeys(part for module in cut.tail for part in module.modules())
-    weighted = [m for m in behind if next(m.parameters(recurse=False), None) is not None]
-    if cut.rows_each > 1 or len(weighted) != 1 or not isinstance(weighted[0], nn.Linear):
+def pooled_linear(cut: Cut) -> tuple[Tensor, Tensor | None] | None:
+    """Weight and bias of the only linear layer, if it could follow global average pooling."""
+    if cut.rows_each > 1 or len(cut.linears) != 1:
         return None
-    linear = weighted[0]
+    (weight, bias) = cut.linears[0]
     channels = cut.layout.cells(cut.feature_map).shape[1]
-    fits = linear.in_features == channels and cut.outputs.shape[1:] == (linear.out_features,)
-    return linear if fits else None
+    fits = weight.shape == (cut.outputs.shape[-1], channels) and cut.outputs.dim() == 2
+    return (weight, bias) if fits else None
 
 
 def _pooled(cut: Cut) -> tuple[AffineMap, Tensor] | None:
@@ -59,15 +56,14 @@ def _pooled(cut: Cut) -> tuple[AffineMap, Tensor] | None:
     if linear is None:
         return None
     dtype = cut.outputs.dtype
+    weight, bias = linear
     maps = cut.layout.cells(cut.feature_map).flatten(2).to(dtype)
-    affine = PooledMap.of(linear.weight.detach().to(dtype), maps)
-    bias = cut.outputs.new_zeros(1, linear.out_features)
-    if linear.bias is not None:
-        bias = linear.bias.detach().to(dtype)[None]
-    passed = affine.passed * torch.where(affine.scale > 0, affine.scale, 1.0)[:, None]
-    if not _agree(cut.outputs - bias, passed, bias, cut.feature_map.dtype):
+    affine = PooledMap.of(weight.to(dtype), maps)
+    constant = cut.outputs.new_zeros(1, len(weight)) if bias is None else bias.to(dtype)[None]
+    passed = affine.passed * or_one(affine.scale)[:, None]
+    if not _agree(cut.outputs - constant, passed, constant, cut.feature_map.dtype):
         return None
-    return affine, bias.expand(len(maps), -1)
+    return affine, constant.expand(len(maps), -1)
 
 
 def _by_cells(

@@ -100,8 +100,8 @@ def cam(
                 f"CAM needs global average pooling and one linear layer behind layer {cut.name}; "
                 "use grad_cam"
             )
-        targets = as_targets(target, samples=cut.samples, classes=linear.out_features)
-        weights = linear.weight.detach()[targets.to(linear.weight.device)].to(cut.outputs.dtype)
+        targets = as_targets(target, samples=cut.samples, classes=cut.outputs.shape[1])
+        weights = linear[0][targets.to(linear[0].device)].to(cut.outputs.dtype)
         maps = cut.layout.cells(cut.feature_map).to(cut.outputs.dtype)
         heat = torch.einsum("nc,nc...->n...", weights, maps)
     return _sized(heat, cut.samples, size or cut.input_size)

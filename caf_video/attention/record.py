@@ -50,7 +50,7 @@ class Recording:
         inputs: What the network was called with; stand-ins where nothing reads it after the cut.
         feature_map: A copy of the map at the cut, which later in-place code did not change.
         outputs: What the network returned.
-        tail: The modules called after the cut, in order.
+        linears: Weight and bias of every linear layer behind the cut, in order.
     """
 
     layer: nn.Module
@@ -61,7 +61,7 @@ class Recording:
     inputs: Any
     feature_map: Tensor
     outputs: Any
-    tail: tuple[nn.Module, ...]
+    linears: tuple[tuple[Tensor, Tensor | None], ...]
 
 
 def record(
@@ -135,7 +135,7 @@ class _Recorder(TorchFunctionMode):
         self._owners: dict[int, list[int]] = {}  # of a storage: the calls that returned it
         self._versions: list[tuple[int, Tensor, int]] = []
         self._read: set[int] = set()
-        self._tail: list[nn.Module] = []
+        self._linears: list[tuple[Tensor, Tensor | None]] = []
 
     def record(self, network: Callable[[Any], Any], inputs: Any) -> Recording:
         self._inputs = inputs
@@ -164,7 +164,7 @@ class _Recorder(TorchFunctionMode):
             inputs=inputs if INPUTS in self._read else stand_in(inputs),
             feature_map=self._map,
             outputs=outputs,
-            tail=tuple(self._tail),
+            linears=tuple(self._linears),
         )
 
     def __torch_function__(
@@ -181,6 +181,8 @@ class _Recorder(TorchFunctionMode):
         if func is torch._C._set_grad_enabled:
             return None  # a network that switches gradients off is explained all the same
         self._note_reads(args, kwargs)
+        if func is functional.linear:
+            self._linears.append(_weight_and_bias(*args, **kwargs))
         output = func(*args, **kwargs)
         if self._relu_of is not None:
             if func in RELUS and args and args[0] is self._relu_of:
@@ -197,7 +199,6 @@ class _Recorder(TorchFunctionMode):
                 if module is self._layer:
                     raise InputError(f"layer {self._name} runs more than once")
                 self._relu_of = None
-                self._tail.append(module)
                 with self._aside():
                     self._note_reads(args, kwargs)
                 return forward(*args, **kwargs)
@@ -332,6 +333,12 @@ def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
     if isinstance(output, tuple | list | dict):
         return bool(tensors_in(output))
     return False
+
+
+def _weight_and_bias(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    return weight.detach(), None if bias is None else bias.detach()
 
 
 def _storage(tensor: Tensor) -> int:

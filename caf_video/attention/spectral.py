@@ -13,7 +13,10 @@ WINDOW = 5  # accepted losses that a new one is measured against
 MAX_REJECTIONS = 6  # in a row: every shorter step climbs as well, so f sits at a kink
 MAX_TANGENT = 1.5  # longest step, as the tangent of the angle it turns f by
 ARMIJO = 1e-4  # share of the decrease promised by the gradient that a step must keep
+STALL = 4  # accepted steps over which too small a decrease is a standstill
 KICK = 0.75  # of the uniform filter, taken off the first answer to look for a second
+PLAIN = 2  # evaluations in which only a problem with one minimum settles, roughly
+SAME = 0.1  # distance at which the second look has come back to the first answer
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class _Stop:
     window: int
 
 
-ROUGH = _Stop(angle=1e-2, decrease=3e-3, window=3)  # enough to tell two basins apart
+ROUGH = _Stop(angle=3e-2, decrease=5e-3, window=3)  # enough to tell two basins apart
 
 
 def solve_spectral(
@@ -46,42 +49,44 @@ def solve_spectral(
     worst of the last losses, which carries it over the kinks of ReLU heads; the best filter met is
     the answer. Every problem steps and stops for itself; finished ones leave the batch.
 
-    Heads with kinks have several minima. A second look starts from the first answer, roughly
-    found, less most of the uniform filter in it, and the better of the two is brought to the end.
+    Heads with kinks have several minima. Where the first step does not settle it, a second look
+    starts from the first answer, roughly found, less most of the uniform filter in it, and the
+    better of the two is brought to the end.
 
     Args:
         problems: The n problems.
         angle_tolerance: Angle between f and the descent direction that counts as settled, radians.
-        decrease_tolerance: A decrease over `WINDOW` accepted steps that counts as settled, relative
+        decrease_tolerance: A decrease over `STALL` accepted steps that counts as settled, relative
             to the loss or, where that is nearly gone, to what has been gained since the start.
         max_steps: Evaluations per problem at most; running out of them is `settled` = False.
-        second_look: Look for a second minimum, at about half as many evaluations again.
+        second_look: Look for a second minimum, at up to half as many evaluations again.
         trace: Keep the filters of every accepted step on the way to the answer.
 
     Returns:
         Filters (n, *space), never worse than the uniform one.
     """
     space, units = problems.space, problems.unit
-    end = _Stop(angle_tolerance, decrease_tolerance, WINDOW)
+    end = _Stop(angle_tolerance, decrease_tolerance, STALL)
     uniform = problems.uniform_filters().flatten(1)
     frames: list[list[Tensor]] = [[f] for f in uniform]
     state = _State.at(problems, uniform)
     if second_look:
         state, _ = _run(problems, state, ROUGH, max_steps, frames if trace else None)
         kicked = _normalize(state.best - KICK * uniform, otherwise=uniform)
-        elsewhere = ((kicked - state.best).norm(dim=1) > ROUGH.angle) & (state.steps < max_steps)
+        elsewhere = (state.steps > PLAIN) & (state.steps < max_steps)
         rows = elsewhere.nonzero().squeeze(1)
         part = problems.select(rows)
         other = _State.at(part, kicked[rows], steps=state.steps[rows])
         paths = [[f] for f in kicked[rows]]
-        other, _ = _run(part, other, ROUGH, max_steps, paths if trace else None)
+        first = state.best[rows]
+        other, _ = _run(part, other, ROUGH, max_steps, paths if trace else None, leave=first)
         better = other.best_loss < state.best_loss[rows]
         for row, path, found in zip(rows.tolist(), paths, better.tolist(), strict=True):
             frames[row] += path if found else []
         state.steps[rows] = other.steps
         other.first_loss = state.first_loss[rows]
         state.write(rows[better], other.select(better))
-        state = state.refreshed()
+        state = replace(state, rejected=torch.zeros_like(state.rejected))
     state, settled = _run(problems, state, end, max_steps, frames if trace else None)
     return FilterSolution(
         filters=state.best.unflatten(1, space),
@@ -99,14 +104,20 @@ def _run(
     stop: _Stop,
     max_steps: int,
     frames: list[list[Tensor]] | None,
+    leave: Tensor | None = None,
 ) -> "tuple[_State, Tensor]":
-    """Step every problem until it is settled or out of steps; which are settled (n,)."""
+    """Step every problem until it is settled or out of steps; which are settled (n,).
+
+    One that comes close to its row of `leave` (n, cells) is not followed any further.
+    """
     final = state.select(torch.arange(len(problems), device=state.f.device))
     settled = torch.zeros_like(state.accepted, dtype=torch.bool)
     rows = torch.arange(len(problems), device=state.f.device)
     while len(rows):
         done = state.settled(stop)
         leaving = done | (state.steps >= max_steps)
+        if leave is not None:
+            leaving |= (state.f - leave[rows]).norm(dim=1) < SAME
         if leaving.any():
             final.write(rows[leaving], state.select(leaving))
             settled[rows[leaving]] = done[leaving]
@@ -166,18 +177,6 @@ class _State:
             moves=filters.new_zeros(count, MEMORY, cells),
             turns=filters.new_zeros(count, MEMORY, cells),
             curvatures=filters.new_zeros(count, MEMORY),
-        )
-
-    def refreshed(self) -> "_State":
-        """At the same place, with the standstill and rejections forgotten."""
-        zeros = torch.zeros_like(self.accepted)
-        return replace(
-            self,
-            length=torch.ones_like(self.loss),
-            accepted=zeros,
-            rejected=zeros,
-            recent=self.loss[:, None].repeat(1, WINDOW),
-            recent_best=self.best_loss[:, None].repeat(1, WINDOW + 1),
         )
 
     def select(self, rows: Tensor) -> "_State":

@@ -143,7 +143,7 @@ class View:
         samples: How many.
         rows_each: Rows of A that one sample has: 1, or its frames, where the network folds those
             into the batch.
-        tail: The modules that run after the layer, in order.
+        linears: Weight and bias of every linear layer behind the layer, in order.
         name: What an error calls the layer.
         input_size: (height, width) of the input image, or what `layout.space` has more axes of; of
             an image made from a vector it is the output's.
@@ -153,7 +153,7 @@ class View:
         self.feature_map = recording.feature_map
         self.outputs = network.pick(recording.outputs)
         self.layout = layout
-        self.tail = recording.tail
+        self.linears = recording.linears
         self.name = f'"{name}"'
         rows, self.samples = len(self.feature_map), len(self.outputs)
         if self.samples == 0 or rows % self.samples:
