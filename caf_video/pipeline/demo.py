@@ -23,8 +23,11 @@ from caf_video.pipeline.files import output_folder, read_json, write_json
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.synthetic_attention import (
     influence_of_evidence,
+    l2_caf,
     played_backwards,
     score_attention,
+    solve,
+    split_maps,
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
@@ -98,11 +101,14 @@ def run_demo(
     with seconds.stage("evaluate"):
         evaluation = evaluate(run_folder, track=track)
     boxes_csv = manifest.parent / "boxes.csv"
+    run = open_run(run_folder)
+    maps = split_maps(run, evaluation)
     with seconds.stage("attention"):
-        run = open_run(run_folder)
-        attention = score_attention(run, evaluation, boxes_csv, SIZE)
-        backwards = played_backwards(run, evaluation)
-        influence = influence_of_evidence(run, evaluation, boxes_csv)
+        filters = solve(l2_caf, run, maps)
+    with seconds.stage("score"):
+        attention = score_attention(run, evaluation, maps, filters, boxes_csv, SIZE)
+        backwards = played_backwards(run, evaluation, maps)
+        influence = influence_of_evidence(run, evaluation, maps, boxes_csv)
     with seconds.stage("explain"):
         ids = _gallery(evaluation)
         explained = explain_clips(run_folder, ids, track=track)

@@ -46,8 +46,7 @@ def norm_of_maps(model: RecurrentEmbedder, maps: Tensor) -> Tensor:
     return feature_norm(filtered_maps(model, maps))
 
 
-METHODS: dict[str, Method] = {
-    "l2_caf": l2_caf,
+BASELINES: dict[str, Method] = {
     "grad_cam": grad_cam,
     "grad_cam_abs": grad_cam_abs,
     "feature_norm": norm_of_maps,
@@ -63,14 +62,32 @@ class FrameTruth:
     boxes: Tensor
 
 
+def split_maps(run: LoadedRun, evaluation: Evaluation) -> Tensor:
+    """The stored feature maps of every clip of the split, (n, t, c, h, w)."""
+    store = open_features(run)
+    return torch.stack([test_maps(store, clip.clip_id) for clip in evaluation.clips])
+
+
+def solve(method: Method, run: LoadedRun, maps: Tensor) -> Tensor:
+    """One method's answer for every frame of every clip (n, t, …), on the CPU."""
+    return torch.cat([method(run.model, part).cpu() for part in maps.split(CLIPS_AT_ONCE)])
+
+
 def score_attention(
-    run: LoadedRun, evaluation: Evaluation, boxes_csv: Path, size: tuple[int, int]
+    run: LoadedRun,
+    evaluation: Evaluation,
+    maps: Tensor,
+    attention: Tensor,
+    boxes_csv: Path,
+    size: tuple[int, int],
 ) -> dict[str, dict[str, Any]]:
-    """Pointing game, energy in the box and area of the box, for every method and both priors.
+    """Pointing game, energy in the box and area of the box: L2-CAF, its rivals and both priors.
 
     Args:
         run: The trained network.
         evaluation: The split to score on; all of its clips count, right or wrong.
+        maps: Its feature maps, as `split_maps` gives them.
+        attention: What `solve` found by `l2_caf`, (n, t, h, w).
         boxes_csv: Ground truth of all clips.
         size: (height, width) of the video's frames.
 
@@ -86,6 +103,7 @@ def score_attention(
     prior = box_prior(visible_frames(store, train, truth).boxes, size)
     right = torch.from_numpy(evaluation.result.correct)[visible.clips]
     area = box_area_share(visible.boxes, size).mean()
+    count = len(visible.boxes)
 
     def scores(heatmaps: Tensor) -> dict[str, Any]:
         hits = pointing_game(heatmaps, visible.boxes)
@@ -93,16 +111,16 @@ def score_attention(
             "pointing": float(hits.mean()),
             "energy": float(energy_in_box(heatmaps, visible.boxes).mean()),
             "area": float(area),
-            "n": len(hits),
+            "n": count,
             "pointing_correct": float(hits[right].mean()) if right.any() else None,
         }
 
-    maps = torch.stack([test_maps(store, clip.clip_id) for clip in evaluation.clips])
-    scored = {}
-    for name, method in METHODS.items():
-        grids = torch.cat([method(run.model, part).cpu() for part in maps.split(CLIPS_AT_ONCE)])
-        scored[name] = scores(resize_maps(grids[visible.clips, visible.frames], size))
-    count = len(visible.boxes)
+    grids = {"l2_caf": attention}
+    grids |= {name: solve(method, run, maps) for name, method in BASELINES.items()}
+    scored = {
+        name: scores(resize_maps(grid[visible.clips, visible.frames], size))
+        for name, grid in grids.items()
+    }
     scored["box_prior"] = scores(prior.expand(count, *size))
     scored["uniform"] = scores(torch.ones(1).expand(count, *size))
     return scored
@@ -122,15 +140,13 @@ def visible_frames(store: FeatureStore, clips: list[Clip], truth: Truth) -> Fram
     return FrameTruth(torch.tensor(chosen), torch.tensor(frames), torch.from_numpy(np.stack(boxes)))
 
 
-def played_backwards(run: LoadedRun, evaluation: Evaluation) -> dict[str, float]:
+def played_backwards(run: LoadedRun, evaluation: Evaluation, maps: Tensor) -> dict[str, float]:
     """How often a clip played backwards finds the opposite class, by class that has an opposite."""
-    store = open_features(run)
     clips = evaluation.clips
     index = EmbeddingIndex(evaluation.embeddings, [clip.clip_id for clip in clips])
     turned = [clip for clip in clips if clip.label in OPPOSITES]
-    queries = torch.cat(
-        [run.embed(test_maps(store, clip.clip_id).flip(0)[None]).cpu() for clip in turned]
-    )
+    rows = [row for row, clip in enumerate(clips) if clip.label in OPPOSITES]
+    queries = torch.cat([run.embed(maps[row].flip(0)[None]).cpu() for row in rows])
     found = index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in turned])
     hits: dict[str, list[bool]] = {}
     for clip, position in zip(turned, found.positions[:, 0].tolist(), strict=True):
@@ -139,15 +155,12 @@ def played_backwards(run: LoadedRun, evaluation: Evaluation) -> dict[str, float]
 
 
 def influence_of_evidence(
-    run: LoadedRun, evaluation: Evaluation, boxes_csv: Path
+    run: LoadedRun, evaluation: Evaluation, maps: Tensor, boxes_csv: Path
 ) -> dict[str, float]:
     """Mean share of the embedding change, of frames with and without visible evidence."""
     store = open_features(run)
     visible = visible_frames(store, evaluation.clips, read_boxes(boxes_csv))
-    maps = torch.stack([test_maps(store, clip.clip_id) for clip in evaluation.clips])
-    shares = torch.cat(
-        [frame_influence(run.model, part).cpu() for part in maps.split(CLIPS_AT_ONCE)]
-    )
+    shares = solve(frame_influence, run, maps)
     seen = torch.zeros(shares.shape, dtype=torch.bool)
     seen[visible.clips, visible.frames] = True
     mixed = seen.any(dim=1) & ~seen.all(dim=1)  # clips in which the evidence comes or goes

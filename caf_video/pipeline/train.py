@@ -76,7 +76,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         InputError: One is missing, or refers to nothing; says which.
     """
-    for name in config:
+    for name in map(str, config):
         if OmegaConf.is_missing(config, name):
             raise InputError(f"{name} is not given: add {name}=VALUE to the command")
     try:
