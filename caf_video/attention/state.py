@@ -15,6 +15,7 @@ def undisturbed(model: object) -> Iterator[None]:
     statistics. cuDNN refuses the backward pass of a recurrent network in eval mode: where there is
     one, cuDNN is off inside. Fused attention kernels are off too: they skip submodules and their
     hooks, and only when no gradient is wanted, so the two halves of a cut network would differ.
+    Autocast is off as well: it would round the solver's own products.
     """
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     training = [module for module in modules if module.training]
@@ -27,7 +28,8 @@ def undisturbed(model: object) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(False)
         if recurrent:
             torch.backends.cudnn.enabled = False
-        yield
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
         for module in training:
             module.training = True

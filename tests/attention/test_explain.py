@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from caf_video.attention import AttentionWarning, explain, solve_affine
+from caf_video.attention import AttentionWarning, cam, explain, solve_affine
 from caf_video.attention import explain as explain_function
 from caf_video.attention.descent import PRESETS
 from caf_video.errors import InputError
@@ -113,6 +113,19 @@ def test_auto_tells_affine_heads_from_others(generator) -> None:
     assert explain(flat, x, layer="0").solver == "spectral"  # the ReLU is behind it
     with pytest.raises(InputError, match="not affine"):
         explain(flat, x, layer="0", solver="exact")
+
+
+def test_a_pooled_linear_head_is_known_however_it_is_written(generator) -> None:
+    class Functional(Classifier):
+        def forward(self, x: Tensor) -> Tensor:
+            pooled = self.conv(x).flatten(2).sum(dim=2) / 20
+            return nn.functional.linear(pooled, weight=self.fc.weight, bias=self.fc.bias)
+
+    model, x = Functional().double(), images(generator)
+    model.load_state_dict(classifier().state_dict())
+    found = explain(model, x, layer="conv", solver="exact")
+    torch.testing.assert_close(found.filters, explain(classifier(), x, layer="conv").filters)
+    assert cam(model, x, layer="conv", target=2).shape == (3, 6, 7)
 
 
 def test_a_relu_head_is_not_taken_for_affine_though_it_is_for_positive_filters(generator) -> None:

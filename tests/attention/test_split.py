@@ -526,6 +526,15 @@ def test_it_works_where_gradients_are_off(context, generator) -> None:
     assert not found.filters.requires_grad
 
 
+def test_autocast_does_not_round_the_answer(generator) -> None:
+    model, x = tail("plain").float(), picture(generator).float()
+    for solver in ("exact", "spectral"):
+        expected = explain(model, x, layer="layer", solver=solver)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = explain(model, x, layer="layer", solver=solver)
+        torch.testing.assert_close(found.filters, expected.filters)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_explained_in_single(dtype, generator) -> None:
     model, x = tail("residual"), picture(generator)
