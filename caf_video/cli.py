@@ -75,9 +75,10 @@ def synth(
     Each session holds one clip of every event class. What is rendered already stays.
     """
     from caf_video.data.synthetic import write_driving_clips
+    from caf_video.pipeline.files import output_folder
 
     manifest = write_driving_clips(
-        folder,
+        output_folder(folder),
         train_sessions=train_sessions,
         val_sessions=val_sessions,
         test_sessions=test_sessions,

@@ -82,7 +82,8 @@ def test_explain_shows_each_frame_of_a_clip_beside_its_neighbour(
     assert [frame["frame_index"] for frame in record["frames"]] == [2, 6, 10]
     assert sum(frame["influence"] for frame in record["frames"]) == pytest.approx(1)
     assert record["correct"] == (record["nearest_label"] == record["label"])
-    assert Image.open(tmp_path / f"{clip_id}.png").width > 3 * 448
+    with Image.open(tmp_path / f"{clip_id}.png") as strip:
+        assert strip.width > 3 * 448
 
 
 def test_explain_takes_a_video_file_that_no_manifest_lists(demo: Path, tmp_path: Path) -> None:

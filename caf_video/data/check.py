@@ -119,6 +119,7 @@ class _Opener:
         self.timeout_seconds = timeout_seconds
         self.process: multiprocessing.process.BaseProcess | None = None
         self.connection: Connection | None = None
+        self.unwanted = False
 
     def check(self, clip: Clip) -> ClipCheck:
         """Have the process open a clip; wait for the answer, its death or the time limit."""
@@ -129,7 +130,6 @@ class _Opener:
                 info, reason = connection.recv()
                 return ClipCheck(clip, ok=not reason, info=info, reason=reason)
             reason = f"{clip.path.name} hangs its reader: no answer in {self.timeout_seconds:g} s"
-            self.kill()
             self.close()
         except (EOFError, ConnectionError):
             reason = f"{clip.path.name} crashes its reader ({_exit_words(self.close())})"
@@ -144,8 +144,11 @@ class _Opener:
         else:
             context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_open_clips, args=(theirs, *self.task), daemon=True)
-        self.process.start()
+        process = context.Process(target=_open_clips, args=(theirs, *self.task), daemon=True)
+        process.start()
+        self.process = process  # only now: what has not started cannot be killed
+        if self.unwanted:
+            process.kill()
         theirs.close()  # ours alone is left, so that the death of the process ends the connection
         try:
             if self.connection.poll(_START_SECONDS):
@@ -156,7 +159,8 @@ class _Opener:
         raise RuntimeError(f"a process to open clips did not start ({_exit_words(self.close())})")
 
     def kill(self) -> None:
-        """End the process, from any thread."""
+        """End the process, from any thread, also one that is about to start."""
+        self.unwanted = True
         process = self.process
         if process is not None:
             process.kill()
