@@ -15,10 +15,10 @@ def find_affine_map(
 ) -> tuple[AffineMap, Tensor] | None:
     """M and b of FT(f) = M f + b for every problem, or None where the head is not affine.
 
-    Global average pooling and a linear layer, guessed from the only linear layer behind the
-    cut, cost no M; any other affine head is tried cell by cell. Either is believed only if it
-    foretells the network's answer to random filters, signed ones: a ReLU head is positively
-    homogeneous and would pass with f >= 0.
+    Global average pooling and a linear layer cost no M. They are known by having been seen, or
+    guessed from the only linear layer behind the cut; any other affine head is tried cell by cell.
+    A guess is believed only if it foretells the network's answer to random filters, signed ones: a
+    ReLU head is positively homogeneous and would pass with f >= 0.
 
     Args:
         cut: The network.
@@ -28,17 +28,20 @@ def find_affine_map(
     Returns:
         The maps of the m problems and b (m, outputs).
     """
+    found = _pooled(cut)
+    if found is not None and cut.is_pooled_linear:
+        return found
     generator = torch.Generator().manual_seed(0)
     probes = torch.randn(len(response), *response.space, generator=generator)
     probes = probes.to(response.device, response.dtype)
-    found = _pooled(cut) or _by_cells(response, generator, max_cells)
+    if found is not None and _foretells(found, probes, cut.trial(probes), cut):
+        return found
+    found = _by_cells(response, generator, max_cells)
     if found is None:
         return None
-    affine, bias = found
     with torch.no_grad():
         answers = response(probes)
-    foretold = affine.apply(probes.flatten(1)) * or_one(affine.scale)[:, None]
-    return found if _agree(answers - bias, foretold, bias, cut.feature_map.dtype) else None
+    return found if _foretells(found, probes, answers, cut) else None
 
 
 def pooled_linear(cut: Cut) -> tuple[Tensor, Tensor | None] | None:
@@ -58,12 +61,20 @@ def _pooled(cut: Cut) -> tuple[AffineMap, Tensor] | None:
     dtype = cut.outputs.dtype
     weight, bias = linear
     maps = cut.layout.cells(cut.feature_map).flatten(2).to(dtype)
-    affine = PooledMap.of(weight.to(dtype), maps)
     constant = cut.outputs.new_zeros(1, len(weight)) if bias is None else bias.to(dtype)[None]
-    passed = affine.passed * or_one(affine.scale)[:, None]
-    if not _agree(cut.outputs - constant, passed, constant, cut.feature_map.dtype):
-        return None
+    affine = PooledMap.of(weight.to(dtype), maps, cut.outputs - constant)
     return affine, constant.expand(len(maps), -1)
+
+
+def _foretells(
+    found: tuple[AffineMap, Tensor], probes: Tensor, answers: Tensor | None, cut: Cut
+) -> bool:
+    """Whether M and b give the network's answers to the probes."""
+    affine, bias = found
+    if answers is None or answers.shape != bias.shape:
+        return False
+    foretold = affine.apply(probes.flatten(1)) * or_one(affine.scale)[:, None]
+    return _agree(answers - bias, foretold, bias, cut.feature_map.dtype)
 
 
 def _by_cells(

@@ -21,20 +21,24 @@ class CutResponse:
     """
 
     def __init__(self, cut: Cut, rows: Tensor | None = None) -> None:
-        every = rows is None
+        self._every = rows is None
         rows = torch.arange(len(cut.feature_map)) if rows is None else rows
         self.space = cut.layout.space
         self.dtype = torch.promote_types(cut.feature_map.dtype, torch.float32)
         self.device = cut.feature_map.device
-        self.separable = cut.separable
         self._cut = cut
         self._rows = rows.to(self.device)
         self._samples = self._rows // cut.rows_each
-        self._whole = not cut.separable or (every and cut.rows_each == 1)
+
+    @property
+    def separable(self) -> bool:
+        """Whether some problems can be evaluated without the others."""
+        return self._cut.separable
 
     @cached_property
     def _part(self) -> Part:
-        return self._cut.part(None if self._whole else self._samples)
+        whole = not self.separable or (self._every and self._cut.rows_each == 1)
+        return self._cut.part(None if whole else self._samples)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -56,22 +56,22 @@ def minimise_distance(affine: AffineMap, wanted: Tensor | None = None) -> Filter
     live = slope.abs().amax(dim=1) > 0
     left = ~live if wanted is not None else torch.zeros_like(live)  # Eq. 1: uniform passes M1 = 0
     rows = live.nonzero().squeeze(1)
-    whole = len(rows) == len(live)
     search = _Subspace(affine, reference, slope)
-    search = search if whole else search.select(rows)
-    while len(rows):
+    search = search if len(rows) == len(live) else search.select(rows)
+    while len(rows) and search.products < MAX_PRODUCTS:
         f, loss, settled = search.advance()
+        if not settled.any():
+            continue
+        if len(rows) == len(live) and settled.all():  # nearly always: nothing to gather
+            filters, losses, steps = f, loss, steps + search.products
+            rows = rows[:0]
+            break
         done = rows[settled]
         filters[done], losses[done] = f[settled], loss[settled]
         steps[done] += search.products
-        if len(done) == len(rows):
-            break
         open_rows = (~settled).nonzero().squeeze(1)
-        rows = rows[open_rows]
-        if search.products == MAX_PRODUCTS:
-            left[rows] = True
-            break
-        search = search.select(open_rows) if len(done) else search
+        rows, search = rows[open_rows], search.select(open_rows)
+    left[rows] = True
 
     rows = left.nonzero().squeeze(1)
     size = max(1, GUARD_BYTES // (8 * affine.cells * max(affine.cells, reference.shape[1])))
@@ -142,7 +142,7 @@ class _Subspace:
         The filter is q as it was; where that does not settle all, the best of the whole subspace.
         """
         shares = self._grow()
-        found = self._look(shares)
+        found = self._look(shares) if self.products > 1 else self._look_first()
         if self.products > 1 and not found[2].all():
             matrix = torch.bmm(self._basis, self._pulled.mT)
             slope = torch.bmm(self._slope[:, None], self._basis.mT).squeeze(1)
@@ -160,15 +160,19 @@ class _Subspace:
             new = self._q - torch.bmm(shares, self._basis).squeeze(1)
             size = torch.linalg.vector_norm(new, dim=1, keepdim=True)
             shares = torch.cat([shares.squeeze(1), size], dim=1)
-            new = _unit(new)  # again: what was removed left its rounding
+            new = _unit(new, size)  # again: what was removed left its rounding
             new = _unit(new - torch.bmm(torch.bmm(new[:, None], self._basis.mT), self._basis)[:, 0])
-        image = self._affine.apply(new)
-        pulled = self._affine.adjoint(image)
+        image, pulled = self._affine.apply_and_pull(new)
         self._basis = torch.cat([self._basis, new[:, None]], dim=1)
         self._images = torch.cat([self._images, image[:, None]], dim=1)
         self._pulled = torch.cat([self._pulled, pulled[:, None]], dim=1)
         self.products += 1
         return shares
+
+    def _look_first(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`_look` where the basis is q itself."""
+        residual = self._reference - self._images[:, 0]
+        return self._judge(self._basis[:, 0], residual, self._slope - self._pulled[:, 0])
 
     def _look(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The filters of some shares of the basis, their losses, which are settled; sets q."""
@@ -176,19 +180,22 @@ class _Subspace:
         size = torch.linalg.vector_norm(f, dim=1, keepdim=True)
         f, shares = f / size, (shares / size)[:, None]
         residual = self._reference - torch.bmm(shares, self._images).squeeze(1)
-        q = self._slope - torch.bmm(shares, self._pulled).squeeze(1)
+        return self._judge(f, residual, self._slope - torch.bmm(shares, self._pulled).squeeze(1))
+
+    def _judge(self, f: Tensor, residual: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         loss = residual.square().sum(dim=1)
-        force = torch.linalg.vector_norm(q, dim=1)
-        self._q = _unit(q)
+        force = torch.linalg.vector_norm(q, dim=1, keepdim=True)
+        self._q = _unit(q, force)
         turn = torch.linalg.vector_norm(self._q - f, dim=1)
-        gap = force * turn.square()
+        gap = force.squeeze(1) * turn.square()
         settled = (turn <= ANGLE[f.dtype]) & (gap <= GAP[f.dtype] * loss) & (loss > self._vanishing)
         return f, loss, settled
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Rows of unit length; rows of zeros stay."""
-    size = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+def _unit(vectors: Tensor, size: Tensor | None = None) -> Tensor:
+    """Rows of unit length, their length if it is known (m, 1); rows of zeros stay."""
+    if size is None:
+        size = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     return vectors / size.clamp(min=torch.finfo(size.dtype).tiny)
 
 

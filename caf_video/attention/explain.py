@@ -1,6 +1,5 @@
 """Where any network looked: L2-CAF for a network, its inputs and a layer (Eq. 1, 2, 3 and pair)."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +22,7 @@ from caf_video.attention.objectives import (
     as_targets,
 )
 from caf_video.attention.problems import Problems
-from caf_video.attention.solution import AttentionWarning, FilterSolution, join_solutions
+from caf_video.attention.solution import FilterSolution, join_solutions, warn_caller
 from caf_video.attention.spectral import solve_spectral
 from caf_video.attention.split import Cut, Endpoint, cut_network, network_outputs
 from caf_video.errors import InputError
@@ -207,7 +206,8 @@ def _objective(
                 "wanted one reference for each sample, or one for all"
             )
         outputs = wanted.expand_as(outputs)
-    return SquaredDistance(outputs.flatten(1).repeat_interleave(each, dim=0))
+    outputs = outputs.flatten(1)
+    return SquaredDistance(outputs.repeat_interleave(each, dim=0) if each > 1 else outputs)
 
 
 def _solve_exactly(
@@ -258,9 +258,7 @@ def _warn_of_negative_filters(filters: Tensor) -> None:
     negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
     if negative.any():
         rows = ", ".join(map(str, negative.nonzero().squeeze(1).tolist()[:8]))
-        warnings.warn(
+        warn_caller(
             f"the class-specific filters of rows {rows} are more negative than positive: their "
-            "heatmaps |f| show what speaks against the class; see center_logits (method 1.5)",
-            AttentionWarning,
-            stacklevel=3,
+            "heatmaps |f| show what speaks against the class; see center_logits (method 1.5)"
         )

@@ -1,6 +1,7 @@
 """The losses of the paper: class-oblivious (Eq. 1), class-specific (Eq. 2) and pair."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -17,7 +18,10 @@ class Objective(Protocol):
     Solvers work on `losses`, in each problem's own positive `unit`; they report `losses * unit`.
     """
 
-    unit: Tensor  # (n,)
+    @property
+    def unit(self) -> Tensor:
+        """Positive, (n,)."""
+        ...
 
     def losses(self, outputs: Tensor) -> Tensor:
         """Losses (n,) of outputs (n, d), in units of `unit`."""
@@ -39,9 +43,17 @@ class SquaredDistance:
 
     def __init__(self, reference: Tensor) -> None:
         self.reference = reference
-        scale = reference.abs().amax(dim=1)
-        self.scale = torch.where(scale > 0, scale, 1.0)
-        self.unit = self.scale.square()
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """max|R|, or 1 where that is 0, (n,)."""
+        scale = self.reference.abs().amax(dim=1)
+        return torch.where(scale > 0, scale, 1.0)
+
+    @property
+    def unit(self) -> Tensor:
+        """The unit of each problem's loss, (n,)."""
+        return self.scale.square()
 
     def losses(self, outputs: Tensor) -> Tensor:
         return ((self.reference - outputs) / self.scale[:, None]).square().sum(dim=1)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import TensorWeakRef
 
+from caf_video.attention.pooled import PooledLinear, weight_and_bias
 from caf_video.attention.trees import SMALL, is_map, map_tensors, put_in, stand_in, tensors_in
 from caf_video.errors import InputError
 
@@ -51,6 +52,7 @@ class Recording:
         feature_map: A copy of the map at the cut, which later in-place code did not change.
         outputs: What the network returned.
         linears: Weight and bias of every linear layer behind the cut, in order.
+        pooled: What was seen of the map behind the cut.
     """
 
     layer: nn.Module
@@ -62,6 +64,7 @@ class Recording:
     feature_map: Tensor
     outputs: Any
     linears: tuple[tuple[Tensor, Tensor | None], ...]
+    pooled: PooledLinear
 
 
 def record(
@@ -165,6 +168,7 @@ class _Recorder(TorchFunctionMode):
             feature_map=self._map,
             outputs=outputs,
             linears=tuple(self._linears),
+            pooled=self._pooled,
         )
 
     def __torch_function__(
@@ -182,8 +186,9 @@ class _Recorder(TorchFunctionMode):
             return None  # a network that switches gradients off is explained all the same
         self._note_reads(args, kwargs)
         if func is functional.linear:
-            self._linears.append(_weight_and_bias(*args, **kwargs))
+            self._linears.append(weight_and_bias(*args, **kwargs))
         output = func(*args, **kwargs)
+        self._pooled.see(func, args, kwargs, output)
         if self._relu_of is not None:
             if func in RELUS and args and args[0] is self._relu_of:
                 self._calls.append(Call(self._layer, True, _Weak.hold(self._relu_of)))
@@ -258,12 +263,14 @@ class _Recorder(TorchFunctionMode):
             self._own(i, held)
             held = map_tensors(torch.clone, held) if i in self._copied else held
             self._calls[i] = replace(call, output=held)
-        if not self._leaf:
-            return output
-        self._map.requires_grad_()
-        if self._in_place:
-            return output.copy_(self._map)
-        return put_in(output, self._map.clone())  # in-place code may not change a leaf
+        if self._leaf:
+            self._map.requires_grad_()
+            # In-place code may not change a leaf.
+            output = (
+                output.copy_(self._map) if self._in_place else put_in(output, self._map.clone())
+            )
+        self._pooled = PooledLinear(tensors_in(output)[0])
+        return output
 
     def _own(self, index: int, output: Any) -> None:
         for tensor in tensors_in(output):
@@ -333,12 +340,6 @@ def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
     if isinstance(output, tuple | list | dict):
         return bool(tensors_in(output))
     return False
-
-
-def _weight_and_bias(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    return weight.detach(), None if bias is None else bias.detach()
 
 
 def _storage(tensor: Tensor) -> int:

@@ -1,14 +1,26 @@
 """What a solver hands back: the filters, how good they are and how they were found."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+_OURS = ("caf_video.", "contextlib", "torch.")
+
 
 class AttentionWarning(UserWarning):
     """An explanation that is right as computed but may not be what was meant."""
+
+
+def warn_caller(message: str) -> None:
+    """An AttentionWarning at the line outside this package and the standard library's contexts."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, AttentionWarning, stacklevel=depth + 1)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Cut any network at a layer: the map there, and the rest of the network as a function of it."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from caf_video.attention.layout import Layout, find_layout
 from caf_video.attention.network import Network, Output, check_finite, find_layer
 from caf_video.attention.record import Call, Recording, record
 from caf_video.attention.replay import Diverged, Rerun
-from caf_video.attention.solution import AttentionWarning
+from caf_video.attention.solution import warn_caller
 from caf_video.attention.state import undisturbed
 from caf_video.attention.trees import select_samples
 from caf_video.errors import InputError
@@ -64,27 +63,8 @@ def cut_network(
         where = find_layout(
             recording.feature_map, layout=layout, grid=grid, input_size=network.input_size(2)
         )
-        cut = Cut(network, recording, where, name)
-        reasons: list[str] = []
-        for skip in (True, False)[endpoint == "vanilla" :]:
-            rerun = Rerun(recording, skip=skip)
-            with rerun.installed():
-                reason = cut.attach(rerun, skip=skip)
-                if reason is None:
-                    if reasons:
-                        warnings.warn(
-                            f"what comes after layer {cut.name} cannot be run alone "
-                            f"({reasons[0]}): the whole network runs for every step",
-                            AttentionWarning,
-                            stacklevel=4,
-                        )
-                    yield cut
-                    return
-                reasons.append(reason)
-        raise InputError(
-            f"the network does not repeat itself behind layer {cut.name} ({reasons[-1]}): is there "
-            "randomness in it?"
-        )
+        with ExitStack() as installed:
+            yield Cut(network, recording, where, name, endpoint=endpoint, installed=installed)
 
 
 @contextmanager
@@ -144,6 +124,7 @@ class View:
         rows_each: Rows of A that one sample has: 1, or its frames, where the network folds those
             into the batch.
         linears: Weight and bias of every linear layer behind the layer, in order.
+        is_pooled_linear: Whether the outputs are seen to be the map's mean through one of those.
         name: What an error calls the layer.
         input_size: (height, width) of the input image, or what `layout.space` has more axes of; of
             an image made from a vector it is the output's.
@@ -154,6 +135,8 @@ class View:
         self.outputs = network.pick(recording.outputs)
         self.layout = layout
         self.linears = recording.linears
+        seen = recording.pooled
+        self.is_pooled_linear = seen.linear is not None and seen.end is self.outputs
         self.name = f'"{name}"'
         rows, self.samples = len(self.feature_map), len(self.outputs)
         if self.samples == 0 or rows % self.samples:
@@ -172,18 +155,48 @@ class View:
 class Cut(View):
     """A network cut at a layer: `head` of the map there is what the network returns.
 
-    Attributes:
-        endpoint: "fast" if `head` runs only what comes after the layer, else "vanilla".
-        separable: Whether some of the samples can be run without the others.
+    That the network can be run again from the layer on is proven on first use; a network that
+    cannot be is run whole, with a warning.
     """
 
-    endpoint: Endpoint
-    separable: bool
-
-    def __init__(self, network: Network, recording: Recording, layout: Layout, name: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        recording: Recording,
+        layout: Layout,
+        name: str,
+        *,
+        endpoint: Endpoint,
+        installed: ExitStack,
+    ) -> None:
         super().__init__(network, recording, layout, name)
         self._network = network
         self._recording = recording
+        self._installed = installed  # what the network is patched with, until the cut is left
+        self._separable: bool | None = None  # None: not proven yet
+        self._install(skip=endpoint == "fast")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Whether `head` runs only what comes after the layer: "fast", else "vanilla"."""
+        return "fast" if self._skip else "vanilla"
+
+    @property
+    def separable(self) -> bool:
+        """Whether some of the samples can be run without the others."""
+        if self._separable is None:
+            self._separable = self._prove()
+        return self._separable
+
+    def trial(self, filters: Tensor) -> Tensor | None:
+        """FT(x, f) of every row, by a rerun that nothing has proven yet: None if it fails.
+
+        Whoever can foretell the answer has the proof in it, at the price of a use.
+        """
+        try:
+            return self.filtered(filters, self.part())
+        except NOT_REPLAYABLE:
+            return None
 
     def part(self, samples: Tensor | None = None) -> Part:
         """Some of the samples, by number; None is all of them."""
@@ -215,17 +228,39 @@ class Cut(View):
             return self._run(lambda _: self.layout.filtered(part.feature_map, filters), part)
         return self._run(lambda computed: self.layout.filtered(computed, filters), part)
 
-    def attach(self, rerun: Rerun, *, skip: bool) -> str | None:
-        """Run by `rerun` from now on; what is wrong with that, or None if it gives NT(x)."""
-        self._rerun, self._skip = rerun, skip
-        self.endpoint = "fast" if skip else "vanilla"
+    def _install(self, *, skip: bool) -> None:
+        self._rerun, self._skip = Rerun(self._recording, skip=skip), skip
+        self._installed.close()
+        self._installed.enter_context(self._rerun.installed())
+
+    def _prove(self) -> bool:
+        """See that a rerun gives NT(x), or run the whole network from now on; `separable`."""
+        separable, reason = self._compare()
+        alone = reason
+        if reason is not None and self._skip:
+            self._install(skip=False)
+            separable, reason = self._compare()
+        if reason is not None:
+            raise InputError(
+                f"the network does not repeat itself behind layer {self.name} ({reason}): is there "
+                "randomness in it?"
+            )
+        if alone is not None:
+            warn_caller(
+                f"what comes after layer {self.name} cannot be run alone ({alone}): the whole "
+                "network runs for every step"
+            )
+        return separable
+
+    def _compare(self) -> tuple[bool, str | None]:
+        """Whether some samples alone are as among the others; what is wrong with all of them."""
         some = torch.arange(self.samples, device=self.feature_map.device).flip(0)
         some = some[:-1] if self.samples > 1 else some.repeat(min(2, self.rows_each))
         reason = self._departure(self.part(some))
-        self.separable = reason is None
-        if reason is not None and self.rows_each == 1:
+        separable = reason is None
+        if not separable and self.rows_each == 1:
             reason = self._departure(self.part())
-        return reason
+        return separable, reason
 
     def _departure(self, part: Part) -> str | None:
         try:
