@@ -4,15 +4,22 @@ Imports attention.split and errors; its foreign doors are torchvision and the Li
 Law: ``model(x) == head(features(x))``.
 """
 
+from caf_video.models.acol import ACoLHead
+from caf_video.models.adl import AttentionDropout
 from caf_video.models.architectures import BACKBONES
 from caf_video.models.backbones import Backbone, fastest_precision, load_backbone
+from caf_video.models.image_network import IMAGE_BACKBONES, ImageNetwork
 from caf_video.models.preprocessing import Preprocessing, size_for
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.models.weights import WeightsError
 
 __all__ = [
     "BACKBONES",
+    "IMAGE_BACKBONES",
+    "ACoLHead",
+    "AttentionDropout",
     "Backbone",
+    "ImageNetwork",
     "Preprocessing",
     "RecurrentEmbedder",
     "WeightsError",

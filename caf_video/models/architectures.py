@@ -34,13 +34,29 @@ class Cut:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a named network is built, laid out as a chain, cut and fed."""
+    """How a named network is built, laid out as a chain, cut and fed.
+
+    Attributes:
+        cuts: By pixels a cell of the map.
+        parent: The backbone that it is made from, whose weights fit but for what was added to it.
+        settle: Starts what was added, once the parent's weights are in.
+    """
 
     build: Callable[[], nn.Module]
     chain: Callable[[nn.Module], Steps]
     cuts: Mapping[int, Cut]
     normalisation: Normalisation = field(default=IMAGENET)
     torchvision: bool = True
+    parent: str = ""
+    settle: Callable[[nn.Module], None] | None = None
+
+
+def as_sequence(steps: Steps) -> nn.Sequential:
+    """Part of a chain as one module."""
+    sequence = nn.Sequential()
+    for name, module in steps:
+        sequence.add_module(name, module)
+    return sequence
 
 
 def resnet_chain(net: nn.Module) -> Steps:

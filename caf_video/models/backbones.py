@@ -26,9 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.errors import InputError
-from caf_video.models.architectures import BACKBONES, Architecture
+from caf_video.models.architectures import BACKBONES, Architecture, as_sequence
 from caf_video.models.folding import fold_batch_norm
-from caf_video.models.preprocessing import Preprocessing, require_aligned, size_for
+from caf_video.models.preprocessing import (
+    Preprocessing,
+    require_aligned,
+    require_preprocessed,
+    size_for,
+)
 from caf_video.models.weights import DEFAULT, network_with_weights, weights_digest
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -71,7 +76,7 @@ class Backbone(nn.Module):
 
         steps = architecture.chain(net)
         end = [step for step, _ in steps].index(cut.after) + 1
-        self.trunk, self.tail = _sequence(steps[:end]), _sequence(steps[end:])
+        self.trunk, self.tail = as_sequence(steps[:end]), as_sequence(steps[end:])
         self.eval().requires_grad_(False)
         for half in (self.trunk, self.tail):
             fold_batch_norm(half)
@@ -83,11 +88,7 @@ class Backbone(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Feature maps float32 (n, channels, h, w) of preprocessed images (n, 3, height, width)."""
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise InputError(
-                f"images must be preprocessed floats (n, 3, height, width), "
-                f"got {images.dtype} {tuple(images.shape)}"
-            )
+        require_preprocessed(images)
         images = images.to(PRECISIONS[self.precision], memory_format=torch.channels_last)
         if images.is_cuda or len(images) == 0:
             return self.trunk(images).float()
@@ -112,8 +113,7 @@ class Backbone(nn.Module):
         return super().train(False)
 
     def preprocessing(self, size: tuple[int, int]) -> Preprocessing:
-        """What turns frames into input of `size` (height, width), multiples of 32."""
-        require_aligned(size)
+        """What turns frames into input of `size` (height, width), 32 pixels or more each."""
         return Preprocessing(size, self._normalisation)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -161,10 +161,3 @@ def fastest_precision() -> str:
     # Where it is not native it is emulated, and slow. There is no public test before torch 2.10.
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return "bfloat16" if native is not None and native() else "float32"
-
-
-def _sequence(steps: list[tuple[str, nn.Module]]) -> nn.Sequential:
-    sequence = nn.Sequential()
-    for name, module in steps:
-        sequence.add_module(name, module)
-    return sequence

@@ -45,6 +45,15 @@ class Preprocessing:
     size: tuple[int, int]
     normalisation: Normalisation
 
+    def __post_init__(self) -> None:
+        # Five halvings leave nothing of a smaller image. Any larger size will do: that photographs
+        # be multiples of 32 too is a matter of grids known beforehand, see `require_aligned`.
+        if len(self.size) != 2 or min(self.size) < COARSEST_STRIDE:
+            raise InputError(
+                f"size (height, width) is {tuple(self.size)}: wanted {COARSEST_STRIDE} pixels or "
+                "more each"
+            )
+
     def __call__(self, frames: NDArray[np.uint8]) -> Tensor:
         """Frames uint8 RGB (n, height, width, 3) to float32 (n, 3, *size), channels last in memory.
 
@@ -71,6 +80,15 @@ class Preprocessing:
             for values in (self.normalisation.mean, self.normalisation.std)
         )
         return (images.to(torch.float32) - mean).div_(std)
+
+
+def require_preprocessed(images: Tensor) -> None:
+    """Raise InputError unless images are floats (n, 3, height, width)."""
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise InputError(
+            f"images must be preprocessed floats (n, 3, height, width), "
+            f"got {images.dtype} {tuple(images.shape)}"
+        )
 
 
 def size_for(height: int, width: int, shorter: int = 256) -> tuple[int, int]:

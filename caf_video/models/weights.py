@@ -3,7 +3,8 @@
 import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from caf_video.errors import CafVideoError
-from caf_video.models.architectures import BACKBONES
+from caf_video.models.architectures import BACKBONES, Architecture
 
 DEFAULT, NONE, PACKAGE = "default", "none", "package"
 
@@ -68,6 +69,59 @@ def network_with_weights(name: str, weights: str) -> tuple[nn.Module, str]:
     return _loaded(name, file), str(file.resolve())
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """A bare network, filled as far as its weights go, and its last layer apart.
+
+    Attributes:
+        net: The network; its last layer is not filled, a new one will take its place.
+        weights: Given again it finds the same.
+        last_layer: "weight" and "bias" of the weights' own last layer; empty if they have none.
+        missing: Entries of the network that the weights do not hold, and which start at random.
+    """
+
+    net: nn.Module
+    weights: str
+    last_layer: dict[str, Tensor]
+    missing: frozenset[str]
+
+
+def network_to_train(name: str, architecture: Architecture, weights: str) -> Pretrained:
+    """The bare network of an architecture, filled to go on training, with any number of classes.
+
+    Args:
+        name: What errors call it.
+        architecture: If it has a parent, the parent's weights do, or those of a whole network.
+        weights: As `network_with_weights` takes them.
+
+    Raises:
+        WeightsError: As `network_with_weights`.
+    """
+    net = architecture.build()
+    _initialise(net)
+    if weights == NONE:
+        return Pretrained(net, NONE, {}, frozenset(net.state_dict()))
+    state, found, resolved = _state_of(architecture.parent or name, weights)
+    last = _last_layer(net)
+    wanted = {key: values for key, values in net.state_dict().items() if key not in last}
+    of_parent = _entries(architecture.parent) if architecture.parent else wanted.keys()
+    added = wanted.keys() - of_parent
+    whole = not added or bool(added & state.keys())  # else it is the parent's
+    _require_fit(
+        name,
+        found,
+        wanted,
+        {key: values for key, values in state.items() if key not in last},
+        optional=() if whole else added,
+        ignored=() if whole else of_parent - wanted.keys(),
+    )
+    net.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    if not whole and architecture.settle is not None:
+        architecture.settle(net)
+    last_layer = {entry: state[key] for key, entry in last.items() if key in state}
+    return Pretrained(net, resolved, last_layer, frozenset(wanted.keys() - state.keys()))
+
+
 def weights_digest(net: nn.Module) -> str:
     """SHA-256 over the names, shapes and values of a network's weights, whatever their file."""
     digest = hashlib.sha256()
@@ -105,10 +159,19 @@ def _downloaded(name: str, entry: object) -> nn.Module:
 def _loaded(name: str, file: Path) -> nn.Module:
     net = BACKBONES[name].build()
     state = _current_names(_read_state_dict(file))
-    _require_fit(name, file, net, state)
+    _require_fit(name, str(file), net.state_dict(), state)
     # Missing entries can only be batch-norm step counters here, which inference does not read.
     net.load_state_dict(dict(state), strict=False)
     return net
+
+
+def _state_of(name: str, weights: str) -> tuple[Mapping[str, Tensor], str, str]:
+    """Weights of a backbone, or in a file; what errors call them; what finds them again."""
+    file = Path(weights)
+    if weights not in (DEFAULT, PACKAGE) and file.is_file():
+        return _current_names(_read_state_dict(file)), str(file), str(file.resolve())
+    net, resolved = network_with_weights(name, weights)
+    return net.state_dict(), f"{name} {resolved}", resolved
 
 
 def _read_state_dict(file: Path) -> Mapping[str, Tensor]:
@@ -132,21 +195,44 @@ def _current_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     }
 
 
-def _require_fit(name: str, file: Path, net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    wanted = net.state_dict()
-    missing = [key for key in wanted if key not in state and not key.endswith("_tracked")]
-    unexpected = [key for key in state if key not in wanted]
+def _entries(name: str) -> set[str]:
+    """The names of a backbone's weights."""
+    with torch.device("meta"):
+        return set(BACKBONES[name].build().state_dict())
+
+
+def _last_layer(net: nn.Module) -> dict[str, str]:
+    """The entries of a network's last linear layer, and what they are called in the layer."""
+    name = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+    return {f"{name}.{entry}": entry for entry in ("weight", "bias")}
+
+
+def _require_fit(
+    name: str,
+    found: str,
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    *,
+    optional: Collection[str] = (),
+    ignored: Collection[str] = (),
+) -> None:
+    missing = [
+        key
+        for key in wanted
+        if key not in state and key not in optional and not key.endswith("_tracked")
+    ]
+    unexpected = [key for key in state if key not in wanted and key not in ignored]
     if missing or unexpected:
         first = f"no {missing[0]}" if missing else f"an unknown {unexpected[0]}"
         raise WeightsError(
-            f"{file} does not hold the weights of {name}: it has {first} "
+            f"{found} does not hold the weights of {name}: it has {first} "
             f"({len(missing)} entries missing, {len(unexpected)} unknown)"
         )
     for key, tensor in state.items():
-        if tensor.shape != wanted[key].shape:
+        if key in wanted and tensor.shape != wanted[key].shape:
             raise WeightsError(
-                f"{file} does not hold the weights of {name}: {key} has shape "
+                f"{found} does not hold the weights of {name}: {key} has shape "
                 f"{tuple(tensor.shape)}, not {tuple(wanted[key].shape)}"
             )
         if not tensor.isfinite().all():
-            raise WeightsError(f"{file} holds values in {key} that are not finite")
+            raise WeightsError(f"{found} holds values in {key} that are not finite")

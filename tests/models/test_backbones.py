@@ -256,11 +256,19 @@ def test_the_input_size_keeps_the_aspect_in_multiples_of_32(
     assert size_for(*frame, shorter=shorter) == size
 
 
-def test_sizes_off_the_grid_are_refused() -> None:
-    backbone = load_backbone("efficientnet_lite0", weights="none")
-    for call in (backbone.preprocessing, backbone.grid):
-        with pytest.raises(InputError, match=r"multiples of 32, got \(250, 448\)"):
-            call((250, 448))
+def test_a_photograph_may_have_any_size_from_32_pixels_but_a_known_grid_needs_multiples() -> None:
+    # Networks round what is left over differently, so a grid that is promised before the first map
+    # needs multiples. A picture that is only explained or classified has the cells it has.
+    photographs = np.zeros((1, 227, 227, 3), dtype=np.uint8)
+    for name, channels, cells in (("resnet18", 512, 8), ("efficientnet_lite0", 1280, 7)):
+        backbone = load_backbone(name, weights="none")
+        images = backbone.preprocessing((227, 227))(photographs)
+        assert images.shape == (1, 3, 227, 227)
+        assert backbone.features(images).shape == (1, channels, cells, cells)
+    with pytest.raises(InputError, match=r"multiples of 32, got \(250, 448\)"):
+        backbone.grid((250, 448))
+    with pytest.raises(InputError, match=r"size \(height, width\) is \(31, 448\): wanted 32"):
+        backbone.preprocessing((31, 448))
     with pytest.raises(InputError, match="height 0"):
         size_for(0, 10)
 
