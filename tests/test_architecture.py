@@ -31,6 +31,7 @@ DOORS = {
     "PIL": {"data", "rendering"},
     "cv2": {"data", "localization", "rendering"},
     "faiss": {"retrieval"},
+    "scipy": {"data"},
     "matplotlib": {"rendering"},
     "jinja2": {"rendering"},
     "pytorch_lightning": {"training"},

@@ -1,6 +1,6 @@
-"""Files to tensors: video reader, clip manifest, feature store, synthetic driving clips.
+"""Files to tensors: videos, clip manifests, feature stores, labelled images, synthetic scenes.
 
-Imports nothing of ours but errors; its foreign doors are decord, av, PIL and cv2.
+Imports nothing of ours but errors; its foreign doors are decord, av, PIL, cv2 and scipy.
 Law: order, dtype and range are as documented; the numbered test video reads back frame-exact.
 """
 

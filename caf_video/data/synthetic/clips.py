@@ -1,27 +1,25 @@
 """Synthetic driving clips on disk: mp4 files, a manifest and the boxes of the evidence."""
 
 import csv
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.data.synthetic.camera import HEIGHT, WIDTH
 from caf_video.data.synthetic.events import EVENT_CLASSES, event_states
+from caf_video.data.synthetic.processes import in_processes
 from caf_video.data.synthetic.render import render_clip
 from caf_video.data.synthetic.scene import FPS, FRAMES, draw_place
+from caf_video.data.synthetic.sessions import sessions_of_splits, shuffled_places
 from caf_video.data.synthetic.truth import ground_truth
 from caf_video.errors import CafVideoError, InputError
 
-_SESSIONS_PER_SPLIT = 100_000
 _BOX_COLUMNS = ("clip_id", "frame_index", "x1", "y1", "x2", "y2", "visible")
 
 
@@ -86,7 +84,9 @@ def write_driving_clips(
         raise InputError("0 sessions asked for: nothing to render")
     try:
         missing = [job for job in jobs if not _video_path(out, job).is_file()]
-        done = _rendered(missing, out, workers or os.cpu_count() or 1)
+        out.mkdir(parents=True, exist_ok=True)
+        rendered = in_processes(partial(_render_job, out=out), missing, workers)
+        done: Iterable[DrivingClip] = (clip for clip, _ in rendered)
         if track is not None:
             done = track(done, description="Rendering clips", total=len(missing))
         for _ in done:
@@ -142,48 +142,16 @@ def driving_clips(train: int, val: int, test: int, seed: int) -> Iterator[Drivin
     Raises:
         InputError: If a number is negative, or there are more sessions than a split has seeds.
     """
-    for name, count in (("train", train), ("val", val), ("test", test), ("seed", seed)):
-        if count < 0:
-            raise InputError(f"{name} is {count}: it must not be negative")
-    for part, (split, count) in enumerate((("train", train), ("val", val), ("test", test))):
-        if count > _SESSIONS_PER_SPLIT:
-            raise InputError(f"{count} {split} sessions: at most {_SESSIONS_PER_SPLIT}")
-        first = (3 * seed + part) * _SESSIONS_PER_SPLIT
-        for session in range(first, first + count):
-            order = np.random.default_rng([session, 2]).permutation(len(EVENT_CLASSES))
-            for event_class, variant in zip(EVENT_CLASSES, order, strict=True):
-                yield DrivingClip(event_class, session, int(variant), split)
+    for split, session in sessions_of_splits(train, val, test, seed=seed):
+        for event_class, variant in shuffled_places(EVENT_CLASSES, session, stream=2):
+            yield DrivingClip(event_class, session, variant, split)
 
 
 def _video_path(out: Path, job: DrivingClip) -> Path:
     return out / "clips" / job.session_name / f"{job.clip_id}.mp4"
 
 
-def _rendered(missing: list[DrivingClip], out: Path, workers: int) -> Iterable[DrivingClip]:
-    """Render clips that are missing, each as it is finished."""
-    out.mkdir(parents=True, exist_ok=True)
-    if workers == 1 or len(missing) < 2:
-        for job in missing:
-            _render_job(job, out)
-            yield job
-        return
-    spawn = multiprocessing.get_context("spawn")  # a fork would inherit other libraries' threads
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process: it cancels the others
-    with ProcessPoolExecutor(
-        min(workers, len(missing)), mp_context=spawn, initializer=signal.signal, initargs=ignore
-    ) as pool:
-        futures = {pool.submit(_render_job, job, out): job for job in missing}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 def _render_job(job: DrivingClip, out: Path) -> None:
-    cv2.setNumThreads(1)  # the processes already take all cores
     path = _video_path(out, job)
     clip = render_clip(job.event_class, session=job.session, variant=job.variant)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")

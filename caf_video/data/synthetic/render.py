@@ -1,5 +1,6 @@
 """From a place and what its actors do to frames, boxes and visibility."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +17,7 @@ from caf_video.data.synthetic.events import (
 )
 from caf_video.data.synthetic.ground import Ground
 from caf_video.data.synthetic.scene import FRAMES, Place, draw_place
-from caf_video.data.synthetic.things import moving_things, standing_things
+from caf_video.data.synthetic.things import Thing, moving_things, standing_things
 from caf_video.data.synthetic.truth import camera_at, ground_truth
 from caf_video.data.synthetic.weather import Weather
 from caf_video.errors import InputError
@@ -95,12 +96,16 @@ class SceneRenderer:
 
     def frame(self, states: ActorStates, frame: int) -> np.ndarray:
         """Frame 0 to 11, uint8 RGB (HEIGHT, WIDTH, 3), with the actors in these states."""
+        return self.frame_with(self._actors.things(states, frame), frame)
+
+    def frame_with(self, actors: Iterable[Thing], frame: int) -> np.ndarray:
+        """Frame 0 to 11, uint8 RGB (HEIGHT, WIDTH, 3), with these things in place of the actors."""
         camera = camera_at(self._place, frame)
         image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
         seam = int(camera.horizon_y + camera.height_metres * camera.focal / _FAR_METRES)
         self._draw_far(image[:seam], camera)
         self._ground.draw(image, camera, top=seam)
-        things = [*self._things, *self._actors.things(states, frame)]
+        things = [*self._things, *actors]
         for thing in sorted(things, key=lambda thing: -thing.z):
             thing.draw(image, camera, frame)
         self._weather.draw(image, frame)

@@ -1,0 +1,187 @@
+"""Lists of images as text: lines of `key value`, and CSV tables of labels and boxes."""
+
+import csv
+import io
+import math
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caf_video.data.images.image import Box
+from caf_video.data.images.image_set import ImageSetError
+from caf_video.data.manifest import SPLITS
+
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+TABLE_HELP = f"image,label, and if you like split and {','.join(BOX_COLUMNS)}"
+
+
+@dataclass(frozen=True)
+class TableImage:
+    """An image of a CSV table: its path as written, label, split ("" if none), boxes, and line."""
+
+    name: str
+    label: str
+    split: str
+    boxes: tuple[Box, ...]
+    line: int
+
+
+def read_text(path: Path) -> str:
+    """A text file.
+
+    Raises:
+        ImageSetError: If it is missing, cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ImageSetError(f"no {path.name} in {path.parent}") from error
+    except OSError as error:
+        raise ImageSetError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ImageSetError(f"{path} is not UTF-8 text") from error
+
+
+def read_keyed_lines(path: Path, *, values: int = 1) -> dict[int, tuple[int, list[str]]]:
+    """Lines of a whole number and so many values after it, as CUB writes them.
+
+    Returns:
+        For each number, its line and its values. A single value may hold spaces.
+
+    Raises:
+        ImageSetError: If a line is malformed or a number is there twice; names file and lines.
+    """
+    found: dict[int, tuple[int, list[str]]] = {}
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        words = text.split(maxsplit=1) if values == 1 else text.split()
+        if len(words) != values + 1 or not words[0].isdecimal():
+            wanted = "a value" if values == 1 else f"{values} values"
+            raise ImageSetError(
+                f"{path.name} line {line}: {text.strip()!r} is not a number and {wanted}"
+            )
+        key = int(words[0])
+        if key in found:
+            raise ImageSetError(f"{path.name} line {line}: {key} is on line {found[key][0]} too")
+        found[key] = line, [word.strip() for word in words[1:]]
+    if not found:
+        raise ImageSetError(f"{path} is empty")
+    return found
+
+
+def finite_numbers(cells: Sequence[str], place: str) -> tuple[float, ...]:
+    """Numbers.
+
+    Raises:
+        ImageSetError: If one is not a finite number; names it and the place.
+    """
+    numbers = []
+    for cell in cells:
+        try:
+            number = float(cell)
+        except ValueError as error:
+            raise ImageSetError(f"{place}: {cell!r} is not a number") from error
+        if not math.isfinite(number):
+            raise ImageSetError(f"{place}: {cell!r} is not a finite number")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def read_table(path: Path) -> list[TableImage]:
+    """A CSV table with the columns image, label, split? and x1, y1, x2, y2?, a row a box.
+
+    Rows of one image need not stand together, but agree in label and split. Columns of other names
+    are left alone.
+
+    Raises:
+        ImageSetError: Names the file and line, and what is wrong with it.
+    """
+    rows = _csv_rows(path)
+    line, header = next(rows, (1, []))
+    with_boxes = _require_columns(header, f"{path.name} line {line}")
+    images: dict[str, TableImage] = {}
+    for line, cells in rows:
+        place = f"{path.name} line {line}"
+        if len(cells) != len(header):
+            raise ImageSetError(f"{place}: {len(cells)} cells, but the header has {len(header)}")
+        row = _table_row(dict(zip(header, cells, strict=True)), with_boxes, line, place)
+        key = posixpath.normpath(row.name.replace(os.sep, "/"))
+        images[key] = _merged(images[key], row, place) if key in images else row
+    if not images:
+        raise ImageSetError(f"{path} lists no image")
+    return list(images.values())
+
+
+def table_columns(path: Path) -> list[str]:
+    """The header cells of a CSV table; none if it is empty.
+
+    Raises:
+        ImageSetError: If it cannot be read.
+    """
+    return next(_csv_rows(path), (1, []))[1]
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not blank, their cells stripped, each with its line."""
+    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    line = 1
+    try:
+        for cells in rows:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield line, stripped
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise ImageSetError(f"{path.name} line {line}: not CSV: {error}") from error
+
+
+def _require_columns(header: Sequence[str], place: str) -> bool:
+    """Whether the table has boxes."""
+    for column in header:
+        if column and header.count(column) > 1:
+            raise ImageSetError(f"{place}: two columns are named {column!r}")
+    for column in ("image", "label"):
+        if column not in header:
+            there = ",".join(header) or "nothing"
+            raise ImageSetError(
+                f"{place}: no column {column!r}: it has {there}, wanted {TABLE_HELP}"
+            )
+    missing = [column for column in BOX_COLUMNS if column not in header]
+    if missing and len(missing) < len(BOX_COLUMNS):
+        raise ImageSetError(f"{place}: a box needs the column {missing[0]!r}, too")
+    return not missing
+
+
+def _table_row(row: dict[str, str], with_boxes: bool, line: int, place: str) -> TableImage:
+    for column in ("image", "label"):
+        if not row[column]:
+            raise ImageSetError(f"{place}: {column} is empty")
+    split = row.get("split", "")
+    if split and split not in SPLITS:
+        raise ImageSetError(f"{place}: unknown split {split!r}: it is one of {', '.join(SPLITS)}")
+    boxes: tuple[Box, ...] = ()
+    corners = [row[column] for column in BOX_COLUMNS] if with_boxes else []
+    if any(corners):
+        x1, y1, x2, y2 = finite_numbers(corners, place)
+        boxes = ((x1, y1, x2, y2),)
+    return TableImage(row["image"], row["label"], split, boxes, line)
+
+
+def _merged(image: TableImage, row: TableImage, place: str) -> TableImage:
+    """An image with the box of one more of its rows."""
+    earlier = f"on line {image.line}"
+    for what, first, other in (
+        ("label", image.label, row.label),
+        ("split", image.split, row.split),
+    ):
+        if first != other:
+            raise ImageSetError(
+                f"{place}: {row.name} has {what} {other!r}, but {first!r} {earlier}: an image has "
+                f"one {what}"
+            )
+    if not image.boxes or not row.boxes:
+        raise ImageSetError(f"{place}: {row.name} is {earlier} too, and only a box may be added")
+    return TableImage(image.name, image.label, image.split, (*image.boxes, *row.boxes), image.line)
