@@ -1,0 +1,47 @@
+"""Heatmaps to boxes and to numbers, under named protocols; agreement with published evaluators.
+
+Imports nothing of ours but errors; its foreign door is cv2.
+Law: agrees with the known answers.
+"""
+
+from caf_video.localization.boxes import box_iou
+from caf_video.localization.cam import cam_boxes
+from caf_video.localization.curves import ThresholdCurve, localization_hits, threshold_curve
+from caf_video.localization.gates import (
+    RESAMPLES,
+    Estimate,
+    estimate,
+    estimate_difference,
+    gate,
+    true_class_ranks,
+)
+from caf_video.localization.protocols import (
+    PROTOCOLS,
+    Protocol,
+    localize,
+    measure,
+    require_protocol,
+    sweep,
+)
+from caf_video.localization.views import View
+
+__all__ = [
+    "PROTOCOLS",
+    "RESAMPLES",
+    "Estimate",
+    "Protocol",
+    "ThresholdCurve",
+    "View",
+    "box_iou",
+    "cam_boxes",
+    "estimate",
+    "estimate_difference",
+    "gate",
+    "localization_hits",
+    "localize",
+    "measure",
+    "require_protocol",
+    "sweep",
+    "threshold_curve",
+    "true_class_ranks",
+]

@@ -1,0 +1,188 @@
+"""The protocols by name: what is shown, how a heatmap becomes boxes, what counts as right.
+
+Every protocol is an oracle or is not. One that is not turns a heatmap into its answer alone. An
+oracle has an answer for every threshold, and the threshold is chosen on the very images and boxes
+that are then reported: a bound on what the heatmaps allow, no result of a method by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from caf_video.errors import InputError
+from caf_video.localization.adl import adl_box
+from caf_video.localization.boxes import box_iou, require_ground_truth
+from caf_video.localization.cam import cam_box
+from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
+from caf_video.localization.simple import simple_box
+from caf_video.localization.views import CENTRE_OF_256, SQUARE_224, WHOLE_IMAGE, View
+
+Boxes = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to turn heatmaps into a number.
+
+    Attributes:
+        name: Its key in PROTOCOLS.
+        view: What of an image the network is shown, and where boxes are compared.
+        convention: Of the IoU, see `box_iou`.
+        answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
+        at_threshold: The boxes at a share of the maximum; None where there is no such knob.
+        thresholds: Those of its curve; empty where `at_threshold` is None.
+        iou_levels: The IoU from which on a box is right; the accuracies at several are averaged.
+    """
+
+    name: str
+    view: View
+    convention: str
+    answer: Callable[[ArrayLike], Boxes] | None = None
+    at_threshold: Callable[[ArrayLike, float], Boxes] | None = None
+    thresholds: tuple[float, ...] = ()
+    iou_levels: tuple[float, ...] = (0.5,)
+
+    @property
+    def oracle(self) -> bool:
+        """Whether its threshold is chosen on the data that it reports."""
+        return self.answer is None
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box),
+        Protocol("adl", CENTRE_OF_256, "inclusive", answer=adl_box),
+        Protocol(
+            "maxboxacc",
+            SQUARE_224,
+            "inclusive",
+            at_threshold=lambda heatmap, threshold: contour_boxes(heatmap, threshold=threshold),
+            thresholds=THRESHOLDS,
+        ),
+        Protocol(
+            "maxboxacc_v2",
+            SQUARE_224,
+            "inclusive",
+            at_threshold=lambda heatmap, threshold: contour_boxes(
+                heatmap, threshold=threshold, every=True
+            ),
+            thresholds=THRESHOLDS,
+            iou_levels=(0.3, 0.5, 0.7),
+        ),
+        Protocol(
+            "simple",
+            WHOLE_IMAGE,
+            "exact",
+            answer=simple_box,
+            at_threshold=lambda heatmap, threshold: simple_box(heatmap, threshold=threshold),
+            thresholds=tuple(percent / 100 for percent in range(5, 100, 5)),
+        ),
+    )
+}
+
+
+def require_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        InputError: There is none; names those there are.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}: it is one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = None) -> Boxes:
+    """The boxes of a heatmap under a protocol.
+
+    Args:
+        protocol: A key of PROTOCOLS.
+        heatmap: (height, width) of the protocol's view, finite, of any sign.
+        threshold: Share of the maximum. An oracle needs one: the best of its curve. For the others
+            None is their own; `cam` and `adl` have no other.
+
+    Returns:
+        (k, 4), in pixels of the view: one box, of `maxboxacc_v2` one or more. What maps give that
+        point at nothing is said at each protocol: `cam_boxes`, `adl_box`, `contour_boxes`,
+        `simple_box`; it can be no box, (0, 4).
+
+    Raises:
+        InputError: On a malformed or non-finite heatmap, an unknown protocol, a threshold that is
+            missing, outside [0, 1], or of no use to the protocol.
+    """
+    found = require_protocol(protocol)
+    if threshold is None:
+        if found.answer is None:
+            raise InputError(
+                f"{protocol} is an oracle and has no threshold of its own: give the best of its "
+                "curve"
+            )
+        return found.answer(heatmap)
+    if found.at_threshold is None:
+        raise InputError(f"{protocol} has no threshold to set: leave it out")
+    return found.at_threshold(heatmap, threshold)
+
+
+def measure(
+    heatmap: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str] = tuple(PROTOCOLS)
+) -> dict[str, NDArray[np.float64]]:
+    """Best IoU of each protocol's boxes with any ground-truth box.
+
+    The two oracles together cost one pass.
+
+    Args:
+        heatmap: (height, width) of the protocols' view, finite, of any sign.
+        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`View.boxes`).
+        protocols: Keys of PROTOCOLS.
+
+    Returns:
+        By protocol, (1,) for its answer, or for an oracle (255,) for its thresholds. 0 where there
+        is no box.
+
+    Raises:
+        InputError: On a malformed or non-finite heatmap or box, without a ground-truth box, or an
+            unknown protocol.
+    """
+    results = {}
+    contours = None
+    for name in protocols:
+        protocol = require_protocol(name)
+        if protocol.oracle:
+            contours = contours or contour_overlaps(heatmap, ground_truth)
+            results[name] = contours[name == "maxboxacc_v2"]
+        else:
+            boxes = localize(name, heatmap)
+            results[name] = np.array([_best_iou(boxes, ground_truth, protocol)])
+    return results
+
+
+def sweep(protocol: str, heatmap: ArrayLike, ground_truth: ArrayLike) -> NDArray[np.float64]:
+    """Best IoU with any ground-truth box at each of the protocol's `thresholds`, (t,).
+
+    Args:
+        protocol: A key of PROTOCOLS that has thresholds.
+        heatmap: As for `measure`.
+        ground_truth: As for `measure`.
+
+    Raises:
+        InputError: As `measure`, or the protocol has no threshold to set.
+    """
+    found = require_protocol(protocol)
+    if found.oracle:
+        return measure(heatmap, ground_truth, [protocol])[protocol]
+    if found.at_threshold is None:
+        raise InputError(f"{protocol} has no threshold to set, and so no curve")
+    return np.array(
+        [
+            _best_iou(found.at_threshold(heatmap, threshold), ground_truth, found)
+            for threshold in found.thresholds
+        ]
+    )
+
+
+def _best_iou(boxes: Boxes, ground_truth: ArrayLike, protocol: Protocol) -> float:
+    truth = require_ground_truth(ground_truth)
+    return float(box_iou(boxes, truth, convention=protocol.convention).max(initial=0))
