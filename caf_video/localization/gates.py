@@ -4,6 +4,7 @@ A gate asks that the network was right about the image too: with the true class 
 classifier, or with an image of the same label next to it in an embedding.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from caf_video.errors import InputError
 
 RESAMPLES = 2000
 _INTERVAL = (2.5, 97.5)  # percent
+_VALUES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -110,30 +112,42 @@ def estimate(scores: ArrayLike, *, seed: int = 0) -> Estimate:
     Raises:
         InputError: Scores that are not (n,) or not finite, or none.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise InputError(f"scores of shape {values.shape}: wanted (n,), finite, one or more")
-    generator = np.random.default_rng(seed)
-    means = [
-        values[generator.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)
-    ]
-    low, high = np.percentile(means, _INTERVAL)
-    return Estimate(float(values.mean()), float(low), float(high))
+    return estimates([scores], seed=seed)[0]
 
 
-def estimate_difference(scores: ArrayLike, others: ArrayLike, *, seed: int = 0) -> Estimate:
-    """The mean of `scores` less that of `others`, of the same images in the same order, each (n,).
+def estimates(scores: Sequence[ArrayLike], *, seed: int = 0) -> list[Estimate]:
+    """`estimate` of many scores of the same images, (n,) each, with the same resamples for all.
 
-    The interval is of the paired bootstrap: a resample of images is the same for both, so that what
-    makes an image hard for both does not widen it.
+    Scores may be the difference of two methods: that is then the paired bootstrap, in which what
+    makes an image hard for both does not widen the interval.
 
     Raises:
         InputError: As `estimate`, or the numbers of images differ.
     """
-    one, other = np.asarray(scores, dtype=np.float64), np.asarray(others, dtype=np.float64)
-    if one.shape != other.shape:
-        raise InputError(f"scores of shapes {one.shape} and {other.shape}: wanted the same images")
-    return estimate(one - other, seed=seed)
+    rows = [np.asarray(row, dtype=np.float64) for row in scores]
+    for row in rows:
+        if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
+            raise InputError(f"scores of shape {row.shape}: wanted (n,), finite, one or more")
+        if row.shape != rows[0].shape:
+            raise InputError(
+                f"scores of shapes {row.shape} and {rows[0].shape}: wanted the same images"
+            )
+    if not rows:
+        return []
+    values = np.stack(rows)
+    count = values.shape[1]
+    generator = np.random.default_rng(seed)
+    step = max(1, _VALUES_AT_ONCE // count)
+    means = []
+    for first in range(0, RESAMPLES, step):
+        drawn = generator.integers(count, size=(min(step, RESAMPLES - first), count))
+        times = np.stack([np.bincount(images, minlength=count) for images in drawn])
+        means.append(times @ values.T / count)  # (step, k)
+    low, high = np.percentile(np.concatenate(means), _INTERVAL, axis=0)
+    return [
+        Estimate(float(mean), float(lowest), float(highest))
+        for mean, lowest, highest in zip(values.mean(axis=1), low, high, strict=True)
+    ]
 
 
 def _one_each(values: ArrayLike, hits: NDArray[np.float64], name: str) -> NDArray:

@@ -159,6 +159,13 @@ def measure(
     return results
 
 
+def measure_all(
+    heatmaps: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str]
+) -> list[dict[str, NDArray[np.float64]]]:
+    """`measure` of several heatmaps of one image, (m, height, width): one item for each."""
+    return [measure(heatmap, ground_truth, protocols) for heatmap in np.asarray(heatmaps)]
+
+
 def sweep(protocol: str, heatmap: ArrayLike, ground_truth: ArrayLike) -> NDArray[np.float64]:
     """Best IoU with any ground-truth box at each of the protocol's `thresholds`, (t,).
 

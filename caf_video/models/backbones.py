@@ -112,9 +112,14 @@ class Backbone(nn.Module):
         """Stays in eval mode, whatever the module it is part of does: it is frozen."""
         return super().train(False)
 
-    def preprocessing(self, size: tuple[int, int]) -> Preprocessing:
-        """What turns frames into input of `size` (height, width), 32 pixels or more each."""
-        return Preprocessing(size, self._normalisation)
+    def preprocessing(
+        self, size: tuple[int, int], resized: tuple[int, int] | None = None
+    ) -> Preprocessing:
+        """What turns frames into input of `size` (height, width), 32 pixels or more each.
+
+        With `resized`, into the centre of that size of frames resized to it.
+        """
+        return Preprocessing(size, self._normalisation, resized)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Cells (h, w) of the map of an input of `size` (height, width), multiples of 32."""

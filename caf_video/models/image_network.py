@@ -175,9 +175,14 @@ class ImageNetwork(nn.Module):
             return self.tail.branches(feature_maps, targets)
         return (self.head(feature_maps),)
 
-    def preprocessing(self, size: tuple[int, int]) -> Preprocessing:
-        """What turns frames into input of `size` (height, width), 32 pixels or more each."""
-        return Preprocessing(size, self._normalisation)
+    def preprocessing(
+        self, size: tuple[int, int], resized: tuple[int, int] | None = None
+    ) -> Preprocessing:
+        """What turns frames into input of `size` (height, width), 32 pixels or more each.
+
+        With `resized`, into the centre of that size of frames resized to it.
+        """
+        return Preprocessing(size, self._normalisation, resized)
 
 
 def _small_linear(channels: int, outputs: int) -> nn.Linear:

@@ -37,13 +37,20 @@ LITE = Normalisation("bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 1
 class Preprocessing:
     """A picklable callable: RGB frames to the input of one network.
 
-    The whole frame is resized (antialiased, rounded to uint8 as PIL does), nothing is cropped:
-    attention must be able to fall on the border of a frame. A frame that has the size already is
-    not resampled.
+    The whole frame is resized (antialiased, rounded to uint8 as PIL does), and nothing is cropped
+    unless that is asked for: attention must be able to fall on the border of a frame. A frame that
+    has the size already is not resampled.
+
+    Attributes:
+        size: Of the input, (height, width).
+        normalisation: How the network is fed.
+        resized: What frames are resized to before their centre of `size` is cut out; None is
+            `size`, the whole frame.
     """
 
     size: tuple[int, int]
     normalisation: Normalisation
+    resized: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         # Five halvings leave nothing of a smaller image. Any larger size will do: that photographs
@@ -53,6 +60,8 @@ class Preprocessing:
                 f"size (height, width) is {tuple(self.size)}: wanted {COARSEST_STRIDE} pixels or "
                 "more each"
             )
+        if self.resized is not None and any(np.less(self.resized, self.size)):
+            raise InputError(f"{self.resized} has no centre of {self.size} (height, width)")
 
     def __call__(self, frames: NDArray[np.uint8]) -> Tensor:
         """Frames uint8 RGB (n, height, width, 3) to float32 (n, 3, *size), channels last in memory.
@@ -66,15 +75,18 @@ class Preprocessing:
             )
         # torch takes neither negative strides nor, without a warning, read-only memory: copy those.
         images = torch.from_numpy(np.require(frames, requirements=["C", "W"])).permute(0, 3, 1, 2)
-        if images.shape[-2:] != self.size and len(images) > 0:
+        whole = self.resized or self.size
+        if images.shape[-2:] != whole and len(images) > 0:
             images = transforms.resize(
                 images,
-                list(self.size),
+                list(whole),
                 interpolation=InterpolationMode(self.normalisation.interpolation),
                 antialias=True,
             )
         elif len(images) == 0:
             images = images.new_empty((0, 3, *self.size))
+        if images.shape[-2:] != self.size:
+            images = transforms.center_crop(images, list(self.size))
         mean, std = (
             torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
             for values in (self.normalisation.mean, self.normalisation.std)

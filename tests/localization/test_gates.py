@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caf_video.errors import InputError
-from caf_video.localization import estimate, estimate_difference, gate, true_class_ranks
+from caf_video.localization import estimate, estimates, gate, true_class_ranks
 
 
 def test_every_gate_by_loops(random: np.random.Generator) -> None:
@@ -101,7 +101,7 @@ def test_a_paired_difference_does_not_see_what_both_have_in_common(
     missed = np.flatnonzero(others == 0)[:20]
     scores = others.copy()
     scores[missed] = 1
-    found = estimate_difference(scores, others)
+    found = estimate(scores - others)
     error = 1.96 * np.sqrt(0.05 * 0.95 / 400)
     assert found.value == pytest.approx(0.05)
     assert found.low == pytest.approx(0.05 - error, abs=0.004)
@@ -110,13 +110,13 @@ def test_a_paired_difference_does_not_see_what_both_have_in_common(
     assert found.high - found.low < 0.6 * apart
 
 
-def test_a_difference_turns_its_sign_with_its_sides(random: np.random.Generator) -> None:
-    one, other = random.random(60), random.random(60)
-    found, turned = estimate_difference(one, other), estimate_difference(other, one)
-    assert found.value == -turned.value
-    assert found.low == pytest.approx(-turned.high) and found.high == pytest.approx(-turned.low)
-    same = estimate_difference(one, one)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+def test_many_estimates_are_the_estimates_of_each(random: np.random.Generator) -> None:
+    rows = [random.random(60), (random.random(60) < 0.3).astype(float)]
+    for together, row in zip(estimates([*rows, rows[0] - rows[1]]), rows, strict=False):
+        alone = estimate(row)
+        assert together.value == pytest.approx(alone.value)
+        assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
+    assert estimates([]) == []
 
 
 def test_wrong_input_is_named() -> None:
@@ -136,5 +136,5 @@ def test_wrong_input_is_named() -> None:
         true_class_ranks([[np.nan, 0.0]], [0])
     with pytest.raises(InputError, match=r"scores of shape \(0,\)"):
         estimate([])
-    with pytest.raises(InputError, match=r"scores of shapes \(2,\) and \(3,\)"):
-        estimate_difference([0, 1], [0, 1, 1])
+    with pytest.raises(InputError, match=r"scores of shapes \(3,\) and \(2,\)"):
+        estimates([[0, 1], [0, 1, 1]])

@@ -468,3 +468,15 @@ def test_real_weights_folded_give_what_torchvision_gives(shared_data: Path) -> N
         for stride in (16, 32):
             backbone = load_backbone("resnet18", weights=str(file), stride=stride)
             torch.testing.assert_close(backbone(images), net(images), rtol=1e-3, atol=1e-3)
+
+
+def test_the_centre_of_a_resized_frame_can_be_taken(generator: torch.Generator) -> None:
+    frame = torch.randint(0, 256, (1, 96, 96, 3), generator=generator, dtype=torch.uint8).numpy()
+    backbone = load_backbone("resnet18", weights="none")
+    whole = backbone.preprocessing((96, 96))(frame)
+    centre = backbone.preprocessing((64, 48), resized=(96, 96))(frame)
+    assert torch.equal(centre, whole[:, :, 16:80, 24:72])
+    smaller = backbone.preprocessing((32, 32), resized=(48, 64))(frame)
+    assert torch.equal(smaller, backbone.preprocessing((48, 64))(frame)[:, :, 8:40, 16:48])
+    with pytest.raises(InputError, match=r"\(64, 32\) has no centre of \(48, 48\)"):
+        backbone.preprocessing((48, 48), resized=(64, 32))

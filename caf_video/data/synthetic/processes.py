@@ -1,13 +1,11 @@
 """Rendering in several processes that can be interrupted."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import TypeVar
 
-import cv2
+from caf_video.processes import worker_pool
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -27,17 +25,7 @@ def in_processes(
         for job in jobs:
             yield job, work(job)
         return
-    spawn = multiprocessing.get_context("spawn")  # a fork would inherit other libraries' threads
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_up) as pool:
+    with worker_pool(workers) as pool:
         futures = {pool.submit(work, job): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _set_up() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it cancels the others
-    cv2.setNumThreads(1)  # the processes already take all cores
+        for future in as_completed(futures):
+            yield futures[future], future.result()
