@@ -1,34 +1,68 @@
 """Every choice in conf/ composes, builds and trains; files of a user's own are found."""
 
 import ast
+import csv
+import logging
 import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from scipy.io import savemat
 
+from caf_video import cli
 from caf_video.configuration import conf_dir
 from caf_video.data.clips import Clip, write_manifest
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.pipeline.train import train
-from caf_video.training import LoggerError, load_run, read_metrics
+from caf_video.training import KINDS, FeatureDataModule, LoggerError, load_run, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUPS = ("data", "model", "loss", "optimizer", "trainer", "logger", "experiment")
+IMAGES = {"retrieval", "classifier"}
+
+# Which of the main files a choice is for, where it is not for all that have its group.
+FOR = {
+    ("data", "features"): {"recurrent"},
+    **{("data", name): IMAGES for name in ("cub", "cars", "folder")},
+    **{("tuning", name): {"classifier"} for name in ("acol", "adl")},
+    **{("experiment", name): {"recurrent"} for name in ("demo", "hdd")},
+    ("experiment", "pictures"): IMAGES,
+    **{("experiment", name): {"classifier"} for name in ("cub_acol", "cub_resnet50_se")},
+    ("optimizer", "sgd_steps"): {"classifier"},
+}
+CLIP_GROUPS = {"data", "model", "loss", "optimizer", "trainer", "logger", "experiment"}
+IMAGE_GROUPS = {"data", "backbone", "tuning", "optimizer", "trainer", "logger", "experiment"}
+GROUPS = {
+    "recurrent": CLIP_GROUPS,
+    "retrieval": IMAGE_GROUPS | {"loss"},
+    "classifier": IMAGE_GROUPS,
+}
 CHOICES = [
-    (group, file.stem)
-    for group in GROUPS
+    (kind, group, file.stem)
+    for kind, groups in GROUPS.items()
+    for group in sorted(groups)
     for file in sorted((ROOT / "conf" / group).glob("*.yaml"))
+    if kind in FOR.get((group, file.stem), KINDS)
 ]
 # Packages that are installed only by those who want them.
 OPTIONAL = {("logger", "tensorboard"), ("logger", "wandb")}
+SMALL = [
+    "backbone=resnet18",
+    "model.weights=none",
+    "data.size=[32,32]",
+    "data.batch_size=8",
+    "data.workers=0",
+]
+SHORT = ["trainer.max_epochs=1", "data.batches_per_epoch=2", "progress_bar=false"]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +86,81 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.folder
 
 
-def composed(features: Path, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+def write_image(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(256, size=(44, 52, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def cub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CUB-200-2011 with four classes of four images, the last of each to test."""
+    root = tmp_path_factory.mktemp("birds") / "CUB_200_2011"
+    names = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Ani"]
+    lines: dict[str, list[str]] = {
+        "classes.txt": [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    }
+    for number in range(16):
+        name = f"{names[number // 4]}/Bird_{number:04d}.jpg"
+        write_image(root / "images" / name, number)
+        for file, row in (
+            ("images.txt", name),
+            ("image_class_labels.txt", number // 4 + 1),
+            ("bounding_boxes.txt", "5.0 4.0 30.0 32.0"),
+            ("train_test_split.txt", int(number % 4 < 3)),
+        ):
+            lines.setdefault(file, []).append(f"{number + 1} {row}")
+    for file, rows in lines.items():
+        (root / file).write_text("".join(f"{row}\n" for row in rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CARS196 in its older layout, with four classes of four images, the last of each to test."""
+    root = tmp_path_factory.mktemp("cars")
+    fields = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test")
+    rows = np.empty((1, 16), dtype=[(field, object) for field in fields])
+    for number in range(16):
+        name = f"car_ims/{number + 1:06d}.jpg"
+        write_image(root / name, number)
+        rows[0, number] = (name, 5, 4, 40, 36, number // 4 + 1, int(number % 4 == 3))
+    names = np.empty((1, 4), dtype=object)
+    names[0, :] = ["Acura RL Sedan 2012", "Audi S4 2007", "BMW M3 Coupe 2012", "Fiat 500 Abarth"]
+    savemat(root / "cars_annos.mat", {"annotations": rows, "class_names": names})
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table: three classes, four images of each to train on and two to validate."""
+    root = tmp_path_factory.mktemp("folder")
+    rows = [
+        (f"{split}{label}{number}.png", label, split)
+        for split, count in (("train", 4), ("val", 2), ("test", 2))
+        for label in ("car", "sign", "signal")
+        for number in range(count)
+    ]
+    for number, (name, _, _) in enumerate(rows):
+        write_image(root / name, number)
+    with (root / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label", "split"), *rows])
+    return root
+
+
+@pytest.fixture
+def roots(features, cub, cars, folder) -> dict[str, Path]:
+    """Where the samples of each choice of data are."""
+    return {"features": features, "cub": cub, "cars": cars, "folder": folder}
+
+
+def composed(kind: str, where: Path, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+    samples = "features" if kind == "recurrent" else "root"
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("recurrent", [f"features={features}", f"run_dir={run_dir}", *overrides])
+        return compose(kind, [f"{samples}={where}", f"run_dir={run_dir}", *overrides])
+
+
+# --- what there is ------------------------------------------------------------------------------
 
 
 def test_the_checkouts_conf_is_found() -> None:
@@ -75,18 +181,46 @@ def test_the_wheels_copy_of_conf_is_found_before_it(tmp_path) -> None:
     assert Path(done.stdout.strip()) == (package / "conf").resolve()
 
 
-def test_every_group_has_a_choice() -> None:
-    assert {group for group, _ in CHOICES} == set(GROUPS)
+def test_a_main_file_is_one_of_the_kinds_and_says_so() -> None:
+    mains = sorted((ROOT / "conf").glob("*.yaml"))
+    assert {file.stem for file in mains} == set(KINDS)
+    assert all(OmegaConf.load(file).kind == file.stem for file in mains)
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=["/".join(choice) for choice in CHOICES])
-def test_every_choice_composes_and_builds(features, tmp_path, group, choice) -> None:
-    config = composed(features, tmp_path, [f"{group}={choice}"])
+def test_every_file_in_conf_is_a_main_file_or_tried_here() -> None:
+    tried = {(group, choice) for _, group, choice in CHOICES}
+    files = {(file.parent.name, file.stem) for file in (ROOT / "conf").glob("*/*.yaml")}
+    assert files - tried == {("shared", "run"), ("shared", "images")}  # parts of the main files
+
+
+@pytest.mark.parametrize(("kind", "group", "choice"), CHOICES, ids=lambda value: value)
+def test_every_choice_composes_and_builds(roots, tmp_path, kind, group, choice) -> None:
+    image_data = choice if group == "data" else "folder" if choice == "pictures" else "cub"
+    where = roots["features" if kind == "recurrent" else image_data]
+    overrides = [f"{group}={choice}"]
+    if kind in IMAGES:
+        overrides += ["model.weights=none", "data.workers=0"]
+    if choice == "folder":
+        overrides += ["data.protocol=classification"]  # the folder's splits share their classes
+    config = composed(kind, where, tmp_path, overrides)
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for section in ("data", "loss", "optimizer", "trainer"):
-        assert instantiate(config[section]) is not None
-    model = instantiate(config.model, in_channels=6, grid=(2, 3))
-    assert model(torch.rand(2, 3, 6, 2, 3)).shape == (2, config.model.embedding_dim)
+    data = instantiate(config.data)
+    data.setup("fit")
+    optimizer, trainer = instantiate(config.optimizer), instantiate(config.trainer)
+    if kind == "recurrent":
+        model = instantiate(config.model, in_channels=6, grid=(2, 3))
+        outputs = model(torch.rand(2, 3, 6, 2, 3))
+        assert outputs.shape == (2, config.model.embedding_dim)
+    else:
+        known = {} if kind == "retrieval" else {"outputs": len(data.label_names)}
+        model = instantiate(config.model, **known).eval()
+        with torch.no_grad():
+            outputs = model(torch.rand(2, 3, 32, 32))
+        assert outputs.shape == (2, 128 if kind == "retrieval" else len(data.label_names))
+    if kind != "classifier":
+        assert instantiate(config.loss)(torch.randn(4, 5), torch.tensor([0, 0, 1, 1])) >= 0
+    assert optimizer(model, 10)["optimizer"].param_groups
+    assert trainer.keywords["max_epochs"] > 0
     try:
         instantiate(config.logger)
     except Exception as error:  # what Hydra makes of ours
@@ -100,9 +234,45 @@ def test_every_file_begins_with_a_comment_on_what_it_is(file) -> None:
     assert file.read_text(encoding="utf-8").startswith("# ")
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")))
-def test_a_main_file_begins_with_the_command_that_runs_it(file) -> None:
-    assert file.read_text(encoding="utf-8").startswith("# caf-video train ")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_main_file_begins_with_the_command_that_runs_it(kind) -> None:
+    flag = "" if kind == "recurrent" else f"--config-name {kind} "
+    text = (ROOT / "conf" / f"{kind}.yaml").read_text(encoding="utf-8")
+    assert text.startswith(f"# caf-video train {flag}")
+
+
+# --- what the papers say ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("loss", "classes", "samples"), [("triplet", 20, 6), ("n_pair", 60, 2)])
+def test_table_3_is_trained_for_5000_steps_of_120_images(loss, classes, samples) -> None:
+    config = composed("retrieval", Path("cub"), Path("run"), [f"loss={loss}"])
+    assert config.data.batches_per_epoch * config.trainer.max_epochs == 5000
+    assert config.data.batch_size // config.data.samples_per_class == classes
+    assert (config.data.samples_per_class, config.model.outputs) == (samples, 128)
+    assert config.data.protocol == "zero_shot"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps", "batch_size", "lr", "weight_decay"),
+    [
+        (["tuning=adl"], 105_000, 32, 0.01, 5e-4),
+        (["experiment=cub_resnet50_se"], 105_000, 32, 0.1, 1e-4),
+        (["experiment=cub_acol"], 18_000, 20, 1e-3, 5e-4),
+    ],
+    ids=str,
+)
+def test_table_2_is_trained_as_its_authors_commands_say(
+    overrides, steps, batch_size, lr, weight_decay
+) -> None:
+    config = composed("classifier", Path("cub"), Path("run"), overrides)
+    assert config.data.batches_per_epoch * config.trainer.max_epochs == steps
+    assert (config.data.batch_size, config.data.protocol) == (batch_size, "classification")
+    assert (config.optimizer.lr, config.optimizer.weight_decay) == (lr, weight_decay)
+    assert config.optimizer.pretrained_factor == 0.1
+
+
+# --- training -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,25 +286,79 @@ def test_a_main_file_begins_with_the_command_that_runs_it(file) -> None:
     ],
     ids=str,
 )
-def test_it_trains_two_steps(features, tmp_path, overrides) -> None:
-    short = ["trainer.max_epochs=1", "data.batches_per_epoch=2", "progress_bar=false"]
-    config = composed(features, tmp_path / "run", [*overrides, *short])
+def test_clips_train_two_steps(features, tmp_path, overrides) -> None:
+    config = composed("recurrent", features, tmp_path / "run", [*overrides, *SHORT])
     run = train(config)
     assert read_metrics(run)["loss"][0] == [0, 1]
     loaded = load_run(run)
     assert loaded.normalize is ("loss=n_pair" not in overrides)
+    mean, std = FeatureDataModule(
+        features, classes_per_batch=3, samples_per_class=2, batches_per_epoch=1, seed=0
+    ).channel_statistics()
+    assert torch.equal(loaded.model.channel_mean, mean)
+    assert torch.equal(loaded.model.channel_std, std)
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     kept = OmegaConf.load(run / "config.yaml")
     assert kept.model == config.model and kept.seed == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "overrides"),
+    [
+        ("retrieval", "cub", ["loss=triplet", "data.samples_per_class=3", *SMALL]),
+        ("retrieval", "cars", ["loss=n_pair", *SMALL]),
+        ("retrieval", "folder", ["experiment=pictures", "data.samples_per_class=3", *SMALL]),
+        ("classifier", "cub", ["tuning=gap", *SMALL]),
+        ("classifier", "cars", ["tuning=acol", "model.erase_channels=8", *SMALL]),
+        ("classifier", "folder", ["experiment=pictures", "tuning=adl", *SMALL]),
+        ("classifier", "cub", ["tuning=adl", *SMALL[1:], "backbone=vgg16_gap"]),
+    ],
+    ids=str,
+)
+def test_images_train_two_steps(roots, tmp_path, kind, data, overrides) -> None:
+    config = composed(kind, roots[data], tmp_path / "run", [f"data={data}", *overrides, *SHORT])
+    run = train(config)
+    series = read_metrics(run)
+    assert series["loss"][0] == [0, 1]
+    metric = "recall@1" if kind == "retrieval" else "top-1"
+    assert (metric in series) is (data == "folder")  # CUB and CARS have no val split
+    loaded = load_run(run)
+    assert (loaded.kind, loaded.step) == (kind, 2)
+    assert (loaded.description.dataset, loaded.description.root) == (data, str(roots[data]))
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run / "skipped.txt").exists()
+
+
+def test_skipped_images_are_counted_in_one_line_and_listed_in_the_run(
+    tmp_path, caplog, cub
+) -> None:
+    rows = (cub / "bounding_boxes.txt").read_text().splitlines()
+    outside = ["1 50.0 4.0 30.0 32.0", "2 5.0 4.0 0.0 32.0", *rows[2:]]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in cub.iterdir():
+        (copy / file.name).symlink_to(file)
+    (copy / "bounding_boxes.txt").unlink()
+    (copy / "bounding_boxes.txt").write_text("\n".join(outside))
+    with caplog.at_level(logging.WARNING):
+        run = train(composed("classifier", copy, tmp_path / "run", [*SMALL, *SHORT]))
+    (line,) = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert line.startswith(f"skipped 2 of 16 images in {copy}, listed in {run / 'skipped.txt'}; ")
+    listed = (run / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 2 and listed[0] in line
+    assert "reaches 28 pixels beyond the image" in listed[0] and "is empty" in listed[1]
+
+
+# --- the scripts and the command ------------------------------------------------------------------
+
+
 @pytest.fixture
 def script(monkeypatch, tmp_path, capfd) -> Callable[..., tuple[int, str, str]]:
-    """Run train/recurrent.py in the test's folder: its exit code, standard output and error."""
+    """Run a script of train/ in the test's folder: its exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-    path = ROOT / "train" / "recurrent.py"
 
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
+    def run(kind: str, *arguments: str | Path) -> tuple[int, str, str]:
+        path = ROOT / "train" / f"{kind}.py"
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         code = 0
         try:
@@ -157,7 +381,9 @@ def test_the_script_trains_with_files_of_a_users_own_from_any_folder(
         "# @package _global_\ntrainer:\n  max_epochs: 1\ndata:\n  batches_per_epoch: 2\n"
     )
     choices = (f"features={features}", "run_dir=out", "progress_bar=false")
-    code, output, error = script("--config-dir", mine.parent, "experiment=short", *choices)
+    code, output, error = script(
+        "recurrent", "--config-dir", mine.parent, "experiment=short", *choices
+    )
     assert (code, output, error) == (0, "Trained: out\n", "")
     assert load_run(tmp_path / "out").step == 2
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "out"}  # Hydra leaves nothing
@@ -167,7 +393,7 @@ def test_the_search_path_is_respected(tmp_path, script) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "mine.yaml").write_text("margin: 0.7\n")
     choices = ("loss=mine", "features=f", "run_dir=r", "--cfg", "job")
-    _, output, _ = script(f"hydra.searchpath=[file://{tmp_path}]", *choices)
+    _, output, _ = script("recurrent", f"hydra.searchpath=[file://{tmp_path}]", *choices)
     assert "margin: 0.7" in output
 
 
@@ -181,6 +407,8 @@ def test_the_search_path_is_respected(tmp_path, script) -> None:
         (["run_dir=out", "data.samples_per_class=1"], "at least 2 x 2"),
         (["run_dir=out", "loss.margin=-1"], "margin -1"),
         (["run_dir=out", "model.pooling=max"], "pooling is 'max'"),
+        (["run_dir=out", "data=cub"], "train on them with --config-name retrieval or classifier"),
+        (["run_dir=out", "kind=audio"], "kind=audio: it is one of recurrent, retrieval, class"),
     ],
     ids=str,
 )
@@ -188,12 +416,76 @@ def test_the_script_says_in_one_line_what_is_wrong(
     features, tmp_path, script, choices, told
 ) -> None:
     (tmp_path / "notes").write_text("mine")
-    code, output, error = script(f"features={features}", "progress_bar=false", *choices)
+    code, output, error = script(
+        "recurrent", f"features={features}", "progress_bar=false", *choices
+    )
     assert code == 2 and output == ""
     assert told in error and len(error.splitlines()) == 1
     assert (tmp_path / "notes").read_text() == "mine"
 
 
-def test_the_script_is_short() -> None:
-    tree = ast.parse((ROOT / "train" / "recurrent.py").read_text(encoding="utf-8"))
-    assert len([node for node in ast.walk(tree) if isinstance(node, ast.stmt)]) < 20
+@pytest.mark.parametrize(
+    ("kind", "choices", "told"),
+    [
+        ("retrieval", ["root=nowhere"], "no folder at"),
+        ("retrieval", ["root={folder}"], "images.txt"),
+        ("retrieval", ["tuning=adl"], "tuning=adl: an embedding has no classes"),
+        ("retrieval", ["data.samples_per_class=1"], "at least 2 x 2"),
+        ("retrieval", ["loss=n_pair", "data.samples_per_class=4"], "takes exactly 2 of a class"),
+        ("retrieval", ["data=features"], "features"),
+        ("retrieval", ["data.size=64"], "size is 64: wanted [height, width]"),
+        ("classifier", ["data.protocol=zero_shot"], "2 of the 4 classes"),
+        ("classifier", ["model.weights=missing.pth"], "no weights 'missing.pth'"),
+        ("classifier", ["optimizer.drops=[30]"], "wanted shares of the steps"),
+    ],
+    ids=str,
+)
+def test_with_images_too_it_says_in_one_line_what_is_wrong(
+    roots, script, kind, choices, told
+) -> None:
+    choices = [choice.format(**roots) for choice in choices]
+    code, output, error = script(
+        kind, f"root={roots['cub']}", "run_dir=out", *SMALL, *SHORT, *choices
+    )
+    assert code == 2 and output == ""
+    assert told in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(IMAGES))
+def test_a_missing_root_is_asked_for(script, kind) -> None:
+    code, _, error = script(kind, "run_dir=out")
+    assert (code, error) == (2, "root is not given: add root=VALUE to the command\n")
+
+
+def test_the_command_trains_what_config_name_says_and_tells_what_is_next(
+    monkeypatch, tmp_path, capfd, folder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    choices = ["data=folder", f"root={folder}", "run_dir=out", *SMALL, *SHORT]
+    arguments = ["caf-video", "train", "--config-name", "classifier", *choices]
+    monkeypatch.setattr(sys, "argv", arguments)
+    try:
+        cli.app(arguments[1:], standalone_mode=False)
+    finally:
+        GlobalHydra.instance().clear()
+    output, error = capfd.readouterr()
+    assert error == ""
+    assert output.splitlines() == [
+        "Run: out",
+        f"Next: caf-video localize --model out --dataset folder --root {folder}",
+    ]
+    assert load_run("out").kind == "classifier"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_help_tells_of_all_three(script, kind) -> None:
+    code, output, _ = script(kind, "--help")
+    assert code == 0
+    assert output.startswith("caf-video train [--config-name NAME]")
+    assert all(f"{name}, " in output[:400] for name in KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_script_is_short(kind) -> None:
+    tree = ast.parse((ROOT / "train" / f"{kind}.py").read_text(encoding="utf-8"))
+    assert len([node for node in ast.walk(tree) if isinstance(node, ast.stmt)]) < 6

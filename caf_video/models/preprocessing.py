@@ -69,6 +69,14 @@ class Preprocessing:
         Raises:
             InputError: If the frames are not uint8 of that shape.
         """
+        return self.finish(self.resize(frames))
+
+    def resize(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The costly half, worth keeping: frames as uint8 (n, 3, *(resized or size)).
+
+        Raises:
+            InputError: As when called.
+        """
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
             raise InputError(
                 f"frames must be uint8 (n, height, width, 3), got {frames.dtype} {frames.shape}"
@@ -76,15 +84,19 @@ class Preprocessing:
         # torch takes neither negative strides nor, without a warning, read-only memory: copy those.
         images = torch.from_numpy(np.require(frames, requirements=["C", "W"])).permute(0, 3, 1, 2)
         whole = self.resized or self.size
-        if images.shape[-2:] != whole and len(images) > 0:
+        if len(images) == 0:
+            return images.new_empty((0, 3, *whole))
+        if images.shape[-2:] != whole:
             images = transforms.resize(
                 images,
                 list(whole),
                 interpolation=InterpolationMode(self.normalisation.interpolation),
                 antialias=True,
             )
-        elif len(images) == 0:
-            images = images.new_empty((0, 3, *self.size))
+        return images
+
+    def finish(self, images: Tensor) -> Tensor:
+        """The cheap half: the centre of uint8 images (n, 3, h, w), normalised, (n, 3, *size)."""
         if images.shape[-2:] != self.size:
             images = transforms.center_crop(images, list(self.size))
         mean, std = (

@@ -20,7 +20,7 @@ from caf_video.retrieval.metrics import (
     normalized_mutual_information,
     recall_at_k,
 )
-from caf_video.training import LoadedRun, load_run
+from caf_video.training import ClipRun, load_clip_run
 
 Embed = Callable[[Tensor], Tensor]  # feature maps (b, t, c, h, w) to embeddings (b, d)
 
@@ -117,18 +117,18 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
     )
 
 
-def open_run(folder: Path) -> LoadedRun:
-    """A trained run, its network on the device.
+def open_run(folder: Path) -> ClipRun:
+    """A trained run of clips, its network on the device.
 
     Raises:
-        CheckpointError: There is none, or it cannot be used.
+        CheckpointError: There is none, it cannot be used, or it is of images.
     """
-    run = load_run(folder)
+    run = load_clip_run(folder)
     run.model.to(device())
     return run
 
 
-def open_features(run: LoadedRun) -> FeatureStore:
+def open_features(run: ClipRun) -> FeatureStore:
     """The features that a run was trained on.
 
     Raises:
@@ -145,7 +145,7 @@ def test_maps(store: FeatureStore, clip_id: str) -> Tensor:
     return maps[:, maps.shape[1] // 2].float().to(device())
 
 
-def untrained(run: LoadedRun) -> LoadedRun:
+def untrained(run: ClipRun) -> ClipRun:
     """The run's network before training: first weights of its seed, the same standardisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config["seed"])

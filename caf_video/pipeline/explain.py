@@ -23,7 +23,7 @@ from caf_video.pipeline.files import file_name, output_folder, write_json, write
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
 from caf_video.retrieval.index import EmbeddingIndex
-from caf_video.training import LoadedRun
+from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
 
@@ -230,7 +230,7 @@ def write_explanations(
 
 
 def _chosen(
-    run: LoadedRun, store: FeatureStore, gallery: Sequence[Clip], targets: Sequence[str]
+    run: ClipRun, store: FeatureStore, gallery: Sequence[Clip], targets: Sequence[str]
 ) -> tuple[list[Clip], list[ClipFeatures]]:
     """The clips asked for and their features; a video file's are extracted here and now."""
     known = {clip.clip_id: clip for clip in read_manifest(store.manifest_path)}
@@ -251,7 +251,7 @@ def _chosen(
     return clips, features
 
 
-def _extracted(run: LoadedRun, clip: Clip) -> ClipFeatures:
+def _extracted(run: ClipRun, clip: Clip) -> ClipFeatures:
     wanted = run.description
     backbone = load_backbone(
         wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision

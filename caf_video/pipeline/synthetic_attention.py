@@ -18,7 +18,7 @@ from caf_video.evaluation import box_area_share, box_prior, energy_in_box, point
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.evaluate import Evaluation, open_features, test_maps
 from caf_video.retrieval.index import EmbeddingIndex
-from caf_video.training import LoadedRun
+from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
 
@@ -62,19 +62,19 @@ class FrameTruth:
     boxes: Tensor
 
 
-def split_maps(run: LoadedRun, evaluation: Evaluation) -> Tensor:
+def split_maps(run: ClipRun, evaluation: Evaluation) -> Tensor:
     """The stored feature maps of every clip of the split, (n, t, c, h, w)."""
     store = open_features(run)
     return torch.stack([test_maps(store, clip.clip_id) for clip in evaluation.clips])
 
 
-def solve(method: Method, run: LoadedRun, maps: Tensor) -> Tensor:
+def solve(method: Method, run: ClipRun, maps: Tensor) -> Tensor:
     """One method's answer for every frame of every clip (n, t, …), on the CPU."""
     return torch.cat([method(run.model, part).cpu() for part in maps.split(CLIPS_AT_ONCE)])
 
 
 def score_attention(
-    run: LoadedRun,
+    run: ClipRun,
     evaluation: Evaluation,
     maps: Tensor,
     attention: Tensor,
@@ -140,7 +140,7 @@ def visible_frames(store: FeatureStore, clips: list[Clip], truth: Truth) -> Fram
     return FrameTruth(torch.tensor(chosen), torch.tensor(frames), torch.from_numpy(np.stack(boxes)))
 
 
-def played_backwards(run: LoadedRun, evaluation: Evaluation, maps: Tensor) -> dict[str, float]:
+def played_backwards(run: ClipRun, evaluation: Evaluation, maps: Tensor) -> dict[str, float]:
     """How often a clip played backwards finds the opposite class, by class that has an opposite."""
     clips = evaluation.clips
     index = EmbeddingIndex(evaluation.embeddings, [clip.clip_id for clip in clips])
@@ -155,7 +155,7 @@ def played_backwards(run: LoadedRun, evaluation: Evaluation, maps: Tensor) -> di
 
 
 def influence_of_evidence(
-    run: LoadedRun, evaluation: Evaluation, maps: Tensor, boxes_csv: Path
+    run: ClipRun, evaluation: Evaluation, maps: Tensor, boxes_csv: Path
 ) -> dict[str, float]:
     """Mean share of the embedding change, of frames with and without visible evidence."""
     store = open_features(run)

@@ -1,9 +1,12 @@
-"""features ─► run: train the recurrent embedding as a Hydra configuration says."""
+"""samples ─► run: train what a Hydra configuration says, an embedder or a classifier."""
 
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
@@ -12,52 +15,81 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from caf_video.configuration import conf_dir
+from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError
+from caf_video.pipeline.files import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
-from caf_video.training import RecurrentModule, Run, read_metrics, train_recurrent
+from caf_video.training import (
+    CLASSIFIER,
+    KINDS,
+    RECURRENT,
+    RETRIEVAL,
+    ClassifierModule,
+    EmbeddingModule,
+    FeatureDataModule,
+    ImageDataModule,
+    Run,
+    TrainingModule,
+    read_metrics,
+    train_run,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> Path:
-    """Train what `conf/recurrent.yaml` and its groups describe; returns the run's folder.
+    """Train what a main file of `conf/` and its groups describe; returns the run's folder.
 
     Raises:
-        CafVideoError: A choice, the features, the clips or the run's folder cannot be used; or
-            training was interrupted, and says how to go on.
+        CafVideoError: A choice, the samples or the run's folder cannot be used; or training was
+            interrupted, and says how to go on.
     """
     choices = plain(config)
-    # The run is used from other folders too.
-    choices["features"] = choices["data"]["features"] = str(Path(choices["features"]).resolve())
-    data = build(config, "data")
+    _require_sensible(choices)
+    for name in {"features", "root"} & choices.keys():  # the run is used from other folders too
+        choices[name] = choices["data"][name] = str(Path(choices[name]).resolve())
+    data: FeatureDataModule | ImageDataModule = build(config, "data")
     run = Run.begin(choices["run_dir"], choices, data.description, ckpt_path=choices["ckpt_path"])
+    if isinstance(data, ImageDataModule):
+        _tell_skipped(data.images, run.folder / "skipped.txt")
     torch.manual_seed(choices["seed"])  # the network's first weights; batches have the same seed
-    model = build(
-        config, "model", in_channels=data.description.channels, grid=data.description.grid
-    )
-    train_recurrent(
+    module = _module(config, choices, data, new=run.last is None)
+    train_run(
         run,
-        RecurrentModule(
-            model, build(config, "loss"), build(config, "optimizer"), seed=choices["seed"]
-        ),
+        module,
         data,
         make_trainer=build(config, "trainer"),
         loggers=list(build(config, "logger").values()),
         progress_bar=choices["progress_bar"],
     )
-    chance = chance_recall([clip.label for clip in data.clips["val"]])
-    picture = curves(run.folder, {"recall@1": {"chance": chance}})
-    write_image(run.folder / "curves.png", picture)
+    references = {module.metric: {"chance": _chance(choices, data)}} if data.validates else {}
+    write_image(run.folder / "curves.png", curves(run.folder, references))
     return run.folder
 
 
 def curves(run_folder: Path, references: Mapping[str, Mapping[str, float]]) -> Any:
-    """A picture of the loss and of R@1 by step, with level lines for comparison."""
+    """A picture of the loss and of R@1 or top-1 by step, with level lines for comparison."""
     series = read_metrics(run_folder)
     series.pop("learning_rate", None)
     return training_curves(series, references=references)
 
 
-def compose_config(overrides: Sequence[str]) -> DictConfig:
+def script(config_name: str) -> None:
+    """All that a script of `train/` does: Hydra's command line, and one line where it fails."""
+
+    def task(config: DictConfig) -> None:
+        try:
+            run = train(config)
+        except CafVideoError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from error
+        print(f"Trained: {run}")
+
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+
+
+def compose_config(overrides: Sequence[str], config_name: str = RECURRENT) -> DictConfig:
     """The configuration that `caf-video train` would have with these overrides.
 
     Raises:
@@ -65,7 +97,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose("recurrent", overrides=list(overrides))
+            return compose(config_name, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(" ".join(str(error).split())) from error
 
@@ -99,3 +131,60 @@ def build(config: DictConfig, section: str, **known: Any) -> Any:
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{section}: {reason}") from error
+
+
+def _require_sensible(choices: dict[str, Any]) -> None:
+    kind = choices["kind"]
+    if kind not in KINDS:
+        raise InputError(f"kind={kind}: it is one of {', '.join(KINDS)}, as the main files say")
+    if "_target_" not in choices["data"]:
+        raise InputError(
+            "data=cub, cars and folder are images: train on them with "
+            f"--config-name {RETRIEVAL} or {CLASSIFIER}"
+        )
+    if kind == RETRIEVAL and choices["model"]["tuning"] != "gap":
+        raise InputError(
+            f"tuning={choices['model']['tuning']}: an embedding has no classes to tune it by; "
+            f"leave tuning=gap, or train a classifier (--config-name {CLASSIFIER})"
+        )
+
+
+def _tell_skipped(images: ImageSet, file: Path) -> None:
+    if not images.skipped:
+        return
+    write_text(file, "".join(f"{one.image_id}: {one.reason}\n" for one in images.skipped))
+    first = images.skipped[0]
+    logger.warning(
+        "skipped %d of %d images in %s, listed in %s; the first of them, %s: %s",
+        len(images.skipped), len(images.skipped) + len(images.images), images.root, file,
+        first.image_id, first.reason,
+    )  # fmt: skip
+
+
+def _module(
+    config: DictConfig,
+    choices: dict[str, Any],
+    data: FeatureDataModule | ImageDataModule,
+    *,
+    new: bool,
+) -> TrainingModule:
+    """A network and what trains it; a new one of clips is standardised by the training clips."""
+    optimizer, seed = build(config, "optimizer"), choices["seed"]
+    if choices["kind"] == CLASSIFIER:
+        network = build(config, "model", outputs=len(data.label_names))
+        return ClassifierModule(network, optimizer, seed=seed)
+    if isinstance(data, ImageDataModule):
+        network = build(config, "model")
+    else:
+        description = data.description
+        network = build(config, "model", in_channels=description.channels, grid=description.grid)
+        if new:
+            network.fit_standardisation(*data.channel_statistics())
+    return EmbeddingModule(network, build(config, "loss"), optimizer, seed=seed)
+
+
+def _chance(choices: dict[str, Any], data: FeatureDataModule | ImageDataModule) -> float:
+    """What a guess would have in validation."""
+    if choices["kind"] == CLASSIFIER:
+        return 1 / len(data.label_names)
+    return chance_recall(data.labels("val"))

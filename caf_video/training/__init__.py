@@ -4,30 +4,67 @@ Imports metric_learning, models, data, retrieval and errors; its foreign door is
 Law: a checkpoint holds plain values and loads with ``weights_only=True``.
 """
 
-from caf_video.training.batches import ClipBatch, ClipMaps, EvaluationBatches, TrainingBatches
+from caf_video.training.batches import (
+    Batch,
+    EvaluationBatches,
+    ShuffledSampler,
+    TrainingBatches,
+)
 from caf_video.training.callbacks import RunCheckpoints, TrainingError, TrainingInterrupted
-from caf_video.training.checkpoint import CheckpointError, LoadedRun, load_run
-from caf_video.training.datamodule import FeatureDataModule
+from caf_video.training.checkpoint import (
+    CLASSIFIER,
+    KINDS,
+    RECURRENT,
+    RETRIEVAL,
+    CheckpointError,
+    ClipRun,
+    ImageRun,
+    LoadedRun,
+    RunRecord,
+    load_clip_run,
+    load_image_run,
+    load_run,
+)
+from caf_video.training.clip_data import FeatureDataModule
+from caf_video.training.clip_maps import ClipMaps
+from caf_video.training.image_data import ImageDataModule
+from caf_video.training.image_description import ImageDescription
+from caf_video.training.image_pixels import ImagePixels
 from caf_video.training.loggers import LoggerError, MetricsFile, read_metrics
-from caf_video.training.module import RecurrentModule
-from caf_video.training.run import Run, train_recurrent
+from caf_video.training.module import ClassifierModule, EmbeddingModule, TrainingModule
+from caf_video.training.run import Run, train_run
 
 __all__ = [
+    "CLASSIFIER",
+    "KINDS",
+    "RECURRENT",
+    "RETRIEVAL",
+    "Batch",
     "CheckpointError",
-    "ClipBatch",
+    "ClassifierModule",
     "ClipMaps",
+    "ClipRun",
+    "EmbeddingModule",
     "EvaluationBatches",
     "FeatureDataModule",
+    "ImageDataModule",
+    "ImageDescription",
+    "ImagePixels",
+    "ImageRun",
     "LoadedRun",
     "LoggerError",
     "MetricsFile",
-    "RecurrentModule",
     "Run",
     "RunCheckpoints",
+    "RunRecord",
+    "ShuffledSampler",
     "TrainingBatches",
     "TrainingError",
     "TrainingInterrupted",
+    "TrainingModule",
+    "load_clip_run",
+    "load_image_run",
     "load_run",
     "read_metrics",
-    "train_recurrent",
+    "train_run",
 ]

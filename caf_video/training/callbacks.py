@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from caf_video.data.features import StoreDescription
 from caf_video.errors import CafVideoError
 from caf_video.training.checkpoint import KEY, RunRecord
-from caf_video.training.module import RecurrentModule
 
 
 class TrainingError(CafVideoError):
@@ -28,29 +26,24 @@ class TrainingInterrupted(TrainingError):
 
 
 class RunCheckpoints(pl.Callback):
-    """Saves last.ckpt after every epoch, and best.ckpt when validation R@1 is the best so far.
+    """Saves last.ckpt after every epoch, and best.ckpt when its metric is the best so far.
 
-    Of equally good epochs, which are common where few clips are validated, the later one is kept:
-    it has trained for longer, at a lower learning rate. Ctrl-C lets the batch end, saves last.ckpt
-    and raises TrainingInterrupted; a second one stops at once.
+    Of equally good epochs, which are common where few samples are validated, the later one is kept:
+    it has trained for longer, at a lower learning rate. So it is where nothing is validated. Ctrl-C
+    lets the batch end, saves last.ckpt and raises TrainingInterrupted; a second one stops at once.
 
     Args:
         folder: Of the checkpoints.
-        description, label_names, config: What they say of the run; see `RunRecord`.
+        record: What they say of the run.
+        metric: Name of what is logged of the validation samples; None where there are none.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        description: StoreDescription,
-        label_names: list[str],
-        config: dict[str, Any],
-    ) -> None:
+    def __init__(self, folder: Path, record: RunRecord, *, metric: str | None) -> None:
         self._last, self._best = folder / "last.ckpt", folder / "best.ckpt"
-        self._description, self._label_names, self._config = description, label_names, config
-        self._best_recall = -math.inf
-        self._recall: float | None = None  # of the epoch that ends, if it was validated
+        self._record = record
+        self._metric = metric
+        self._best_so_far = -math.inf
+        self._found: float | None = None  # of the epoch that ends, if it was validated
         self._interrupted = False
 
     @contextmanager
@@ -110,13 +103,16 @@ class RunCheckpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember how good the epoch is."""
-        self._recall = float(trainer.callback_metrics["recall@1"])
+        if self._metric is not None:
+            self._found = float(trainer.callback_metrics[self._metric])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last, and the best."""
-        recall, self._recall = self._recall, None
-        if recall is not None and recall >= self._best_recall:
-            self._best_recall = recall
+        found, self._found = self._found, None
+        if self._metric is None:
+            self._save(trainer, self._best)
+        elif found is not None and found >= self._best_so_far:
+            self._best_so_far = found
             self._save(trainer, self._best)
         self._save(trainer, self._last)
 
@@ -124,22 +120,15 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say in the checkpoint what it is."""
-        module = cast(RecurrentModule, pl_module)
-        checkpoint[KEY] = RunRecord(
-            hyperparameters=module.model.hyperparameters,
-            normalize=module.loss.normalize,
-            description=self._description,
-            label_names=self._label_names,
-            config=self._config,
-        ).plain()
+        checkpoint[KEY] = self._record.plain()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best R@1 so far."""
-        return {"best_recall": self._best_recall}
+        """The best so far."""
+        return {"best_so_far": self._best_so_far}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best R@1 so far."""
-        self._best_recall = state_dict["best_recall"]
+        """Go on from the best so far."""
+        self._best_so_far = state_dict["best_so_far"]
 
     def _save(self, trainer: pl.Trainer, file: Path) -> None:
         try:

@@ -2,20 +2,31 @@
 
 import dataclasses
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caf_video.data.features import StoreDescription
 from caf_video.errors import CafVideoError, InputError
 from caf_video.metric_learning import unit_norm
+from caf_video.models.image_network import ImageNetwork
+from caf_video.models.preprocessing import Preprocessing
 from caf_video.models.recurrent import RecurrentEmbedder
+from caf_video.training.image_description import ImageDescription
 
 KEY = "caf_video"  # of our part of a Lightning checkpoint
-FORMAT = 1
+FORMAT = 2
+
+# The trainings there are; the main files of conf/ have the same names.
+RECURRENT, RETRIEVAL, CLASSIFIER = KINDS = ("recurrent", "retrieval", "classifier")
+
+Description = StoreDescription | ImageDescription
+Network = TypeVar("Network", RecurrentEmbedder, ImageNetwork)
 
 
 class CheckpointError(CafVideoError):
@@ -27,16 +38,18 @@ class RunRecord:
     """What a checkpoint says of itself.
 
     Attributes:
+        kind: One of KINDS.
         hyperparameters: Of the network.
-        normalize: Whether its embeddings are compared at length 1.
-        description: What made the features it was trained on.
-        label_names: The labels it was trained on, sorted.
+        normalize: Whether its outputs are embeddings that are compared at length 1.
+        description: What made the inputs it was trained on.
+        label_names: Of its training set; a classifier's outputs are in their order.
         config: The settings of the training.
     """
 
+    kind: str
     hyperparameters: dict[str, Any]
     normalize: bool
-    description: StoreDescription
+    description: Description
     label_names: list[str]
     config: dict[str, Any]
 
@@ -51,34 +64,67 @@ class LoadedRun:
 
     Attributes:
         checkpoint: The file it came from.
+        kind: One of KINDS.
         model: The network, in eval mode, its weights frozen, on the CPU.
-        normalize: Whether its embeddings are compared at length 1.
-        description: What made the features it was trained on.
-        label_names: The labels it was trained on, sorted.
+        normalize: Whether its outputs are embeddings that are compared at length 1.
+        description: What made the inputs it was trained on.
+        label_names: Of its training set; a classifier's outputs are in their order.
         config: The settings of the training, plain values.
         step: Optimizer steps it had.
     """
 
     checkpoint: Path
-    model: RecurrentEmbedder
+    kind: str
+    model: nn.Module
     normalize: bool
-    description: StoreDescription
+    description: Description
     label_names: list[str]
     config: dict[str, Any]
     step: int
 
     @torch.no_grad()
-    def embed(self, feature_maps: Tensor) -> Tensor:
-        """Embeddings (b, d) of frozen maps (b, t, c, h, w), as retrieval compares them."""
-        embeddings = self.model(feature_maps)
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Embeddings (b, d) as retrieval compares them.
+
+        Args:
+            inputs: Frozen maps of clips (b, t, c, h, w), or preprocessed images
+                (b, 3, height, width).
+
+        Raises:
+            InputError: The network is a classifier.
+        """
+        if self.kind == CLASSIFIER:
+            raise InputError(f"{self.checkpoint} is a classifier: it has logits, no embeddings")
+        embeddings: Tensor = self.model(inputs)
         return unit_norm(embeddings) if self.normalize else embeddings
+
+
+@dataclass(frozen=True)
+class ClipRun(LoadedRun):
+    """A trained embedder of clips; inputs are the maps of a feature store, (b, t, c, h, w)."""
+
+    model: RecurrentEmbedder
+    description: StoreDescription
 
     def require_features(self, description: StoreDescription) -> None:
         """Raise CheckpointError, naming what differs, unless features are as those trained on."""
-        require_same_features(self.checkpoint, self.description, description)
+        require_same_inputs(self.checkpoint, self.description, description)
 
 
-def load_run(run: str | Path) -> LoadedRun:
+@dataclass(frozen=True)
+class ImageRun(LoadedRun):
+    """A trained embedder or classifier of images, (b, 3, height, width)."""
+
+    model: ImageNetwork
+    description: ImageDescription
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns whole images into input of the size trained on."""
+        return self.model.preprocessing(self.description.size)
+
+
+def load_run(run: str | Path) -> ClipRun | ImageRun:
     """The best network of a run's folder, or that of a checkpoint file.
 
     Raises:
@@ -95,28 +141,67 @@ def load_run(run: str | Path) -> LoadedRun:
             )
     checkpoint = read_checkpoint(path)
     record = record_of(checkpoint, path)
+    known: dict[str, Any] = {
+        "checkpoint": path,
+        "kind": record.kind,
+        "normalize": record.normalize,
+        "label_names": record.label_names,
+        "config": record.config,
+        "step": checkpoint["global_step"],
+    }
+    if isinstance(record.description, StoreDescription):
+        embedder = _network(partial(RecurrentEmbedder, **record.hyperparameters), checkpoint, path)
+        return ClipRun(model=embedder, description=record.description, **known)
+    bare = partial(ImageNetwork, **record.hyperparameters, weights="none")
+    return ImageRun(model=_network(bare, checkpoint, path), description=record.description, **known)
+
+
+def _network(make: Callable[[], Network], checkpoint: dict[str, Any], path: Path) -> Network:
+    """A network with the weights of a checkpoint, which was read from `path`."""
     weights = {
         name.removeprefix("model."): values
         for name, values in checkpoint["state_dict"].items()
         if name.startswith("model.")
     }
     try:
-        model = RecurrentEmbedder(**record.hyperparameters)
-        model.load_state_dict(weights)
+        network = make()
+        network.load_state_dict(weights)
     except (TypeError, RuntimeError, InputError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path} does not hold the network it describes: {reason[:200]}"
         ) from error
-    return LoadedRun(
-        checkpoint=path,
-        model=model.eval().requires_grad_(False),
-        normalize=record.normalize,
-        description=record.description,
-        label_names=record.label_names,
-        config=record.config,
-        step=checkpoint["global_step"],
-    )
+    return network.eval().requires_grad_(False)
+
+
+def load_clip_run(run: str | Path) -> ClipRun:
+    """As `load_run`, of a network of clips.
+
+    Raises:
+        CheckpointError: Also if it is one of images.
+    """
+    loaded = load_run(run)
+    if not isinstance(loaded, ClipRun):
+        raise CheckpointError(
+            f"{run} is a {loaded.kind} run, of images, not of clips: "
+            f"`caf-video localize --model {run}` is for those"
+        )
+    return loaded
+
+
+def load_image_run(run: str | Path) -> ImageRun:
+    """As `load_run`, of a network of images.
+
+    Raises:
+        CheckpointError: Also if it is one of clips.
+    """
+    loaded = load_run(run)
+    if not isinstance(loaded, ImageRun):
+        raise CheckpointError(
+            f"{run} is a {loaded.kind} run, of clips, not of images: `caf-video evaluate {run}` "
+            f"and `caf-video explain --model {run}` are for those"
+        )
+    return loaded
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -145,25 +230,31 @@ def record_of(checkpoint: dict[str, Any], path: Path) -> RunRecord:
     """
     try:
         fields = dict(checkpoint[KEY])
-        if fields.pop("format") != FORMAT:
+        if fields.pop("format") != FORMAT or fields["kind"] not in KINDS:
             raise CheckpointError(f"{path} was written by another version: train again")
-        fields["description"] = StoreDescription(**fields["description"])
+        described = StoreDescription if fields["kind"] == RECURRENT else ImageDescription
+        fields["description"] = described(**fields["description"])
         return RunRecord(**fields)
     except (TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} was written by another version: train again") from error
 
 
-def require_same_features(path: Path, trained: StoreDescription, found: StoreDescription) -> None:
-    """Raise CheckpointError, naming what differs, unless features are of the kind trained on.
+def require_same_inputs(path: Path, trained: Description, found: Description) -> None:
+    """Raise CheckpointError, naming what differs, unless inputs are of the kind trained on.
 
     How many candidates are stored a segment makes no difference to a network.
+
+    Args:
+        path: Of the checkpoint.
+        trained, found: Both of clips, or both of images.
     """
-    names = [name for name in trained.differences(found) if name != "candidates"]
+    differences = trained.differences(found)  # type: ignore[arg-type]  # of one kind, see Args
+    names = [name for name in differences if name != "candidates"]
     if names:
         told = "; ".join(
             f"{name} {getattr(trained, name)}, not {getattr(found, name)}" for name in names
         )
         raise CheckpointError(
-            f"{path} was trained on other features: {told}. Use features of the same kind, "
+            f"{path} was trained on other inputs: {told}. Use those of the same kind, "
             "or train on these"
         )

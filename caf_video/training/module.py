@@ -1,18 +1,20 @@
-"""The Lightning module: a model, a loss and an optimizer factory, brought together."""
+"""The Lightning modules: a network, its loss and an optimizer factory, brought together."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from caf_video.metric_learning import unit_norm
-from caf_video.models.recurrent import RecurrentEmbedder
+from caf_video.models.image_network import ImageNetwork
 from caf_video.retrieval import recall_at_k
-from caf_video.training.batches import ClipBatch
+from caf_video.training.batches import Batch
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter], int], dict[str, Any]]
+OptimizerFactory = Callable[[nn.Module, int], dict[str, Any]]
 
 
 class RankingLoss(Protocol):
@@ -27,72 +29,117 @@ class RankingLoss(Protocol):
     def __call__(self, embeddings: Tensor, labels: Tensor) -> Tensor: ...
 
 
-class RecurrentModule(pl.LightningModule):
-    """Trains a recurrent embedder on a ranking loss; logs `loss`, `learning_rate` and `recall@1`.
+class TrainingModule(pl.LightningModule, ABC):
+    """Trains a network; logs `learning_rate`, and validates by a metric that subclasses name.
 
     Args:
         model: The network.
-        loss: The ranking loss.
-        optimizer: Makes the optimizer from the parameters and the number of steps.
+        optimizer: Makes the optimizer from the network and the number of steps.
         seed: Of what the network draws in training (dropout).
+
+    Attributes:
+        metric: Name of what is logged of the validation samples; more is better.
+        normalize: Whether outputs are embeddings that are compared at length 1.
     """
 
-    def __init__(
-        self,
-        model: RecurrentEmbedder,
-        loss: RankingLoss,
-        optimizer: OptimizerFactory,
-        *,
-        seed: int = 0,
-    ) -> None:
+    metric: ClassVar[str]
+    normalize: bool
+
+    def __init__(self, model: nn.Module, optimizer: OptimizerFactory, *, seed: int = 0) -> None:
         super().__init__()
         self.model = model
-        self.loss = loss
         self._make_optimizer = optimizer
         self._seed = seed
-        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []  # embeddings, labels, positions
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []  # outputs, labels, positions
 
-    def training_step(self, batch: ClipBatch, batch_number: int) -> Tensor:
-        """The loss of a batch."""
-        loss = self.loss(self.model(batch.feature_maps), batch.labels)
-        self.log("loss", loss, prog_bar=True)
-        return loss
-
-    def on_train_batch_start(self, batch: ClipBatch, batch_number: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_number: int) -> None:
         """Log the learning rate of the step, and seed it: a resumed training draws the same."""
         torch.manual_seed(self._seed * 1_000_003 + self.global_step)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def validation_step(self, batch: ClipBatch, batch_number: int) -> None:
-        """Keep the embeddings of a batch."""
-        self._validated.append((self.model(batch.feature_maps), batch.labels, batch.positions))
+    def validation_step(self, batch: Batch, batch_number: int) -> None:
+        """Keep the outputs of a batch."""
+        self._validated.append((self.model(batch.inputs), batch.labels, batch.positions))
 
     def on_validation_epoch_end(self) -> None:
-        """R@1 of the validation clips among each other.
+        """Log the metric of the validation samples.
 
-        Processes are gathered first, and a clip that several of them had, or that padded a batch,
+        Processes are gathered first, and a sample that several of them had, or that padded a batch,
         counts once.
         """
-        embeddings, labels, positions = map(torch.cat, zip(*self._validated, strict=True))
+        outputs, labels, positions = map(torch.cat, zip(*self._validated, strict=True))
         self._validated.clear()
         if self.trainer.world_size > 1:
-            embeddings, labels, positions = (
+            outputs, labels, positions = (
                 cast(Tensor, self.all_gather(values)).flatten(0, 1)
-                for values in (embeddings, labels, positions)
+                for values in (outputs, labels, positions)
             )
         first = {position: row for row, position in reversed([*enumerate(positions.tolist())])}
-        rows = torch.tensor(sorted(first.values()), device=embeddings.device)
-        if self.loss.normalize:
-            embeddings = unit_norm(embeddings)
-        result = recall_at_k(
-            embeddings[rows].float().cpu(),
-            [str(label) for label in labels[rows].tolist()],
-            ids=[str(position) for position in positions[rows].tolist()],
-            ks=(1,),
-        )
-        self.log("recall@1", result.recall[1], prog_bar=True)
+        rows = torch.tensor(sorted(first.values()), device=outputs.device)
+        found = self._measure(outputs[rows].float(), labels[rows], positions[rows])
+        self.log(self.metric, found, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """What the factory makes."""
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        return self._make_optimizer(self.model.parameters(), total_steps)
+        return self._make_optimizer(self.model, int(self.trainer.estimated_stepping_batches))
+
+    @abstractmethod
+    def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:
+        """The metric of outputs (n, d) with labels (n,), each sample once."""
+
+
+class EmbeddingModule(TrainingModule):
+    """Trains an embedder, of clips or images, on a ranking loss; logs `loss` and `recall@1`.
+
+    Args:
+        model: The network; its outputs are raw embeddings (b, d).
+        loss: The ranking loss.
+        optimizer, seed: As `TrainingModule` takes them.
+    """
+
+    metric = "recall@1"
+
+    def __init__(
+        self, model: nn.Module, loss: RankingLoss, optimizer: OptimizerFactory, *, seed: int = 0
+    ) -> None:
+        super().__init__(model, optimizer, seed=seed)
+        self.loss = loss
+        self.normalize = loss.normalize
+
+    def training_step(self, batch: Batch, batch_number: int) -> Tensor:
+        """The loss of a batch."""
+        loss = self.loss(self.model(batch.inputs), batch.labels)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:
+        result = recall_at_k(
+            (unit_norm(outputs) if self.normalize else outputs).cpu(),
+            [str(label) for label in labels.tolist()],
+            ids=[str(position) for position in positions.tolist()],
+            ks=(1,),
+        )
+        return result.recall[1]
+
+
+class ClassifierModule(TrainingModule):
+    """Trains a classifier of images; logs `loss` and `top-1`.
+
+    Args:
+        model: The network; it may have several classifiers to train (ACoL), and the first is it.
+        optimizer, seed: As `TrainingModule` takes them.
+    """
+
+    metric = "top-1"
+    normalize = False
+    model: ImageNetwork
+
+    def training_step(self, batch: Batch, batch_number: int) -> Tensor:
+        """The cross-entropy of a batch, summed over the classifiers."""
+        branches = self.model.training_logits(batch.inputs, batch.labels)
+        loss = torch.stack([cross_entropy(logits, batch.labels) for logits in branches]).sum()
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:
+        return float((outputs.argmax(dim=1) == labels).float().mean())

@@ -1,22 +1,75 @@
-"""Optimizer factories: parameters and the number of steps in, what Lightning takes out."""
+"""Optimizer factories: a network and the number of steps in, what Lightning takes out."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import Adam, AdamW
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import SGD, Adam, AdamW
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from caf_video.errors import InputError
+from caf_video.models.image_network import ImageNetwork
 
 
 def adamw_one_cycle(
-    parameters: Iterable[nn.Parameter], total_steps: int, *, lr: float, weight_decay: float
+    model: nn.Module, total_steps: int, *, lr: float, weight_decay: float
 ) -> dict[str, Any]:
     """AdamW whose learning rate rises to `lr` over 30 % of the steps and falls to almost 0."""
-    optimizer = AdamW(parameters, lr=lr, weight_decay=weight_decay)
-    scheduler = OneCycleLR(optimizer, max_lr=lr, total_steps=total_steps)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    optimizer = AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    return _every_step(optimizer, OneCycleLR(optimizer, max_lr=lr, total_steps=total_steps))
 
 
-def adam(parameters: Iterable[nn.Parameter], total_steps: int, *, lr: float) -> dict[str, Any]:
+def adam(model: nn.Module, total_steps: int, *, lr: float) -> dict[str, Any]:
     """Adam with one learning rate from the first step to the last, however many there are."""
-    return {"optimizer": Adam(parameters, lr=lr)}
+    return {"optimizer": Adam(model.parameters(), lr=lr)}
+
+
+def sgd_linear(
+    model: nn.Module, total_steps: int, *, lr: float, momentum: float, weight_decay: float
+) -> dict[str, Any]:
+    """Gradient descent with momentum, its learning rate falling from `lr` to 0 in a line."""
+    optimizer = SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return _every_step(optimizer, LambdaLR(optimizer, lambda step: 1 - step / total_steps))
+
+
+def sgd_steps(
+    model: ImageNetwork,
+    total_steps: int,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    drops: Sequence[float],
+    pretrained_factor: float,
+) -> dict[str, Any]:
+    """Gradient descent with Nesterov momentum, its learning rate divided by 10 at every drop.
+
+    Args:
+        model: Its `fresh` tells what was not pretrained.
+        lr: Of the fresh parameters, to begin with.
+        drops: When, as shares of the steps.
+        pretrained_factor: The learning rate of the pretrained parameters over that of the fresh.
+
+    Raises:
+        InputError: A drop is not a share.
+    """
+    if not all(0 < drop < 1 for drop in drops):
+        raise InputError(f"learning rate drops at {list(drops)}: wanted shares of the steps")
+    named = dict(model.named_parameters())
+    fresh = [named[name] for name in model.fresh]
+    pretrained = [values for name, values in named.items() if name not in model.fresh]
+    groups = [
+        {"params": parameters, "lr": rate}
+        for parameters, rate in ((fresh, lr), (pretrained, lr * pretrained_factor))
+        if parameters
+    ]
+    optimizer = SGD(groups, momentum=momentum, weight_decay=weight_decay, nesterov=True)
+
+    def share(step: int) -> float:
+        return 0.1 ** sum(step >= drop * total_steps for drop in drops)
+
+    return _every_step(optimizer, LambdaLR(optimizer, share))
+
+
+def _every_step(optimizer: SGD | AdamW, scheduler: LRScheduler) -> dict[str, Any]:
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

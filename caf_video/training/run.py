@@ -1,8 +1,8 @@
 """The folder of a training run, and the training itself.
 
 RUN/config.yaml              every setting, resolved
-RUN/metrics.csv              loss, learning_rate and recall@1 by step
-RUN/checkpoints/best.ckpt    best validation R@1
+RUN/metrics.csv              loss, learning_rate and recall@1, or top-1, by step
+RUN/checkpoints/best.ckpt    best in validation; the last, where nothing is validated
 RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 """
 
@@ -12,29 +12,45 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 
-from caf_video.data.features import StoreDescription
 from caf_video.errors import InputError
 from caf_video.training.callbacks import RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
+    Description,
+    RunRecord,
     read_checkpoint,
     record_of,
-    require_same_features,
+    require_same_inputs,
 )
-from caf_video.training.datamodule import FeatureDataModule
+from caf_video.training.datamodule import BatchesDataModule
 from caf_video.training.loggers import MetricsFile
-from caf_video.training.module import RecurrentModule
+from caf_video.training.module import TrainingModule
 
 # The settings that a training must keep when it goes on, or it would be another one.
-_KEPT = ("seed", "data", "model", "loss", "optimizer", "trainer.max_epochs", "trainer.precision")
-_FREE = ("data.features", "data.memory_gb", "data.evaluation_batch_size")
+_KEPT = (
+    "kind",
+    "seed",
+    "data",
+    "model",
+    "loss",
+    "optimizer",
+    "trainer.max_epochs",
+    "trainer.precision",
+)
+_FREE = (
+    "data.features",  # it and the root may have moved: what they hold is compared
+    "data.root",
+    "data.workers",
+    "data.memory_gb",
+    "data.evaluation_batch_size",
+)
 
 _REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than the training
 
@@ -60,7 +76,7 @@ class Run:
         cls,
         folder: str | Path,
         config: dict[str, Any],
-        description: StoreDescription,
+        description: Description,
         *,
         ckpt_path: str | None = None,
     ) -> "Run":
@@ -71,13 +87,13 @@ class Run:
         Args:
             folder: Of the run.
             config: Every setting, plain values.
-            description: Of the features to train on.
+            description: What made the inputs to train on.
             ckpt_path: "last" to go on from last.ckpt, None to begin.
 
         Raises:
             TrainingError: The folder is a file, cannot be written, or holds a run already.
             CheckpointError: There is nothing to go on from, or it was trained with other settings
-                or on other features.
+                or on other inputs.
             InputError: `ckpt_path` is something else.
         """
         folder = Path(folder)
@@ -102,7 +118,7 @@ class Run:
             checkpoint = read_checkpoint(last)
             record = record_of(checkpoint, last)
             _require_same_settings(folder, record.config, config)
-            require_same_features(last, record.description, description)
+            require_same_inputs(last, record.description, description)
             run = cls(folder, config, last, checkpoint["global_step"])
         try:
             last.parent.mkdir(parents=True, exist_ok=True)
@@ -113,10 +129,10 @@ class Run:
         return run
 
 
-def train_recurrent(
+def train_run(
     run: Run,
-    module: RecurrentModule,
-    data: FeatureDataModule,
+    module: TrainingModule,
+    data: BatchesDataModule,
     *,
     make_trainer: Callable[..., pl.Trainer],
     loggers: Sequence[Logger] = (),
@@ -128,8 +144,8 @@ def train_recurrent(
     finished one is left as it is.
 
     Args:
-        run: Where.
-        module: What trains. A new network is standardised by the training features first.
+        run: Where; its config names the kind.
+        module: What trains.
         data: What it trains on.
         make_trainer: `pl.Trainer` with its settings; called with those that a run needs.
         loggers: Beside metrics.csv.
@@ -138,17 +154,21 @@ def train_recurrent(
     Raises:
         TrainingInterrupted: On Ctrl-C, after last.ckpt is saved.
         TrainingError: The loss is no number any more, or the folder cannot be written.
-        CafVideoError: The clips or the features cannot be used.
+        CafVideoError: The samples cannot be used.
     """
     data.setup("fit")
-    if run.last is None:
-        module.model.fit_standardisation(*data.channel_statistics())
-    checkpoints = RunCheckpoints(
-        run.folder / "checkpoints",
+    record = RunRecord(
+        kind=run.config["kind"],
+        hyperparameters=cast(dict[str, Any], module.model.hyperparameters),
+        normalize=module.normalize,
         description=data.description,
         label_names=data.label_names,
         config=run.config,
     )
+    checkpoints = RunCheckpoints(
+        run.folder / "checkpoints", record, metric=module.metric if data.validates else None
+    )
+    unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
     bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
     with _quiet_lightning():
         trainer = make_trainer(
@@ -158,8 +178,9 @@ def train_recurrent(
             enable_progress_bar=progress_bar,
             enable_model_summary=False,
             enable_checkpointing=False,  # ours saves
-            num_sanity_val_steps=0,  # R@1 of a few clips checks nothing
+            num_sanity_val_steps=0,  # a metric of a few samples checks nothing
             use_distributed_sampler=False,  # the batches know their process
+            **unvalidated,
         )
         with checkpoints.interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=run.last)

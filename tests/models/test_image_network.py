@@ -179,6 +179,35 @@ def test_in_train_mode_batch_norm_lives_and_in_eval_mode_it_rests(images) -> Non
     assert not torch.equal(statistics, resting)
 
 
+def test_a_frozen_batch_norm_rests_in_train_mode_too_and_its_scale_still_learns(images) -> None:
+    network = small("resnet18", frozen_batch_norm=True)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert network.training and len(norms) == 20
+    resting = {name: values.clone() for name, values in network.named_buffers()}
+    for mode in (None, True, False, True):
+        if mode is not None:
+            assert network.train(mode) is network
+            assert network.training is mode
+        assert not any(norm.training for norm in norms)
+        trained, evaluated = network(images), network.eval()(images)
+        assert torch.equal(trained, evaluated)
+    trained.sum().backward()
+    assert norms[0].weight.grad.abs().sum() > 0
+    for name, values in network.named_buffers():
+        assert torch.equal(values, resting[name])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_running_statistics_are_nine_tenths_of_the_old_and_one_of_the_new(name, images) -> None:
+    network = small(name)
+    first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    seen = []
+    first.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    before = first.running_mean.clone()
+    network(images)
+    torch.testing.assert_close(first.running_mean, 0.9 * before + 0.1 * seen[0].mean((0, 2, 3)))
+
+
 def test_a_new_last_layer_starts_small_and_by_the_seed() -> None:
     one, same = (small("resnet18", outputs=128) for _ in range(2))
     last = one.tail.get_submodule("fc")

@@ -1,4 +1,4 @@
-"""Batches against the store they come from: which clips, which frames, again after a stop."""
+"""Batches: which samples, what is drawn of them, again after a stop and in any process."""
 
 import itertools
 from collections import Counter
@@ -10,7 +10,12 @@ import torch
 from caf_video.data.features import FeatureStore
 from caf_video.errors import InputError
 from caf_video.metric_learning import PKBatchSampler
-from caf_video.training import ClipMaps, EvaluationBatches, TrainingBatches
+from caf_video.training import (
+    ClipMaps,
+    EvaluationBatches,
+    ShuffledSampler,
+    TrainingBatches,
+)
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -53,10 +58,10 @@ def test_a_training_batch_is_one_stored_frame_of_every_segment(maps, store_folde
     store = FeatureStore.open(store_folder)
     drawn = Counter()
     for batch in itertools.chain(*(training(maps, length=20) for _ in range(2))):
-        assert batch.feature_maps.shape == (6, 3, 6, 2, 3)
-        assert batch.feature_maps.dtype == torch.float32
+        assert batch.inputs.shape == (6, 3, 6, 2, 3)
+        assert batch.inputs.dtype == torch.float32
         assert batch.labels.tolist() == [LABELS[position] for position in batch.positions]
-        for clip, position in zip(batch.feature_maps, batch.positions.tolist(), strict=True):
+        for clip, position in zip(batch.inputs, batch.positions.tolist(), strict=True):
             stored = store.read(IDS[position]).feature_maps.float()  # (t, k, c, h, w)
             frames = (clip[:, None] == stored).all(dim=(2, 3, 4))
             assert (frames.sum(dim=1) == 1).all()
@@ -72,7 +77,7 @@ def test_evaluation_gives_every_clip_once_in_order_with_its_middle_frames(maps, 
     assert torch.cat([positions for *_, positions in seen]).tolist() == list(range(18))
     assert torch.cat([labels for _, labels, _ in seen]).tolist() == LABELS
     wanted = torch.stack([store.read(name).feature_maps[:, 1].float() for name in IDS])
-    assert torch.equal(torch.cat([feature_maps for feature_maps, *_ in seen]), wanted)
+    assert torch.equal(torch.cat([inputs for inputs, *_ in seen]), wanted)
 
 
 def test_memory_and_disk_give_the_same_batches(store_folder) -> None:
@@ -82,12 +87,12 @@ def test_memory_and_disk_give_the_same_batches(store_folder) -> None:
 
 def test_maps_lie_channels_last_as_one_product_wants_them(maps) -> None:
     batch = next(iter(training(maps)))
-    assert batch.feature_maps.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert batch.inputs.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_next_batch_overwrites_the_maps_and_nothing_else(maps) -> None:
     first, second = itertools.islice(training(maps), 2)
-    assert torch.equal(first.feature_maps, second.feature_maps)
+    assert torch.equal(first.inputs, second.inputs)
     assert not torch.equal(first.positions, second.positions)
 
 
@@ -131,5 +136,90 @@ def test_channel_statistics_are_those_of_the_middle_frames(maps, store_folder) -
 
 
 def test_batches_of_no_clips_are_refused(maps) -> None:
-    with pytest.raises(InputError, match="batches of 0 clips"):
+    with pytest.raises(InputError, match="batches of 0 samples"):
         EvaluationBatches(maps, LABELS, batch_size=0)
+
+
+# --- in other processes -------------------------------------------------------------------------
+
+
+class Noise:
+    """Samples of which all is drawn, each batch in new memory."""
+
+    def __len__(self) -> int:
+        return len(LABELS)
+
+    def batch(self, positions, random) -> torch.Tensor:
+        drawn = np.zeros(3) if random is None else random.random(3)
+        return torch.tensor([[position, *drawn] for position in positions])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_that_work_ahead_give_the_same_batches(workers) -> None:
+    assert_same(copied(training(Noise(), workers=workers)), copied(training(Noise())))
+    ahead, here = (
+        EvaluationBatches(Noise(), LABELS, batch_size=5, workers=n) for n in (workers, 0)
+    )
+    assert_same(copied(ahead), copied(here))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+def test_with_processes_ahead_it_goes_on_from_the_batch_that_was_given_last(stop) -> None:
+    whole = training(Noise())
+    uninterrupted = copied(whole) + copied(whole)
+    batches = training(Noise(), workers=2)
+    copied(itertools.islice(itertools.chain(batches, batches), stop))
+    assert batches.state_dict() == {"given": stop}  # not those made ahead
+    resumed = training(Noise(), workers=2)
+    resumed.load_state_dict(batches.state_dict())
+    rest = copied(resumed)
+    assert_same(rest, uninterrupted[stop : stop + len(rest)])
+
+
+# --- shuffled ------------------------------------------------------------------------------------
+
+
+def shuffled(count: int, batch_size: int, seed: int = 3) -> ShuffledSampler:
+    return ShuffledSampler(count, batch_size=batch_size, batches_per_epoch=5, seed=seed)
+
+
+def test_a_pass_takes_no_sample_twice_and_leaves_out_what_fills_no_batch() -> None:
+    sampler = shuffled(23, 4)
+    assert len(sampler) == 5  # an epoch need not be a pass, which has 5 batches and 3 samples over
+    for turn in range(3):
+        batches = [sampler.batch(turn * 5 + place) for place in range(5)]
+        assert [len(batch) for batch in batches] == [4] * 5
+        assert len(set(itertools.chain(*batches))) == 20
+
+
+def test_passes_differ_and_every_sample_comes_up_in_time() -> None:
+    sampler = shuffled(23, 4)
+    passes = [list(itertools.chain(*map(sampler.batch, range(5 * n, 5 * n + 5)))) for n in range(9)]
+    assert len({tuple(positions) for positions in passes}) == 9
+    assert set(itertools.chain(*passes)) == set(range(23))
+
+
+def test_the_same_seed_and_number_give_the_same_batch_whatever_came_before() -> None:
+    one, other = shuffled(23, 4), shuffled(23, 4)
+    forwards = [one.batch(number) for number in range(12)]
+    assert [other.batch(number) for number in reversed(range(12))] == forwards[::-1]
+    assert shuffled(23, 4, seed=4).batch(0) != forwards[0]
+
+
+def test_fewer_samples_than_a_batch_are_one_batch() -> None:
+    sampler = shuffled(3, 4)
+    assert [sorted(sampler.batch(number)) for number in range(4)] == [[0, 1, 2]] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"count": 0}, "0 samples: wanted"),
+        ({"batch_size": 0}, "0 samples in a batch"),
+        ({"batches_per_epoch": 0}, "0 batches an epoch"),
+    ],
+)
+def test_numbers_below_one_are_refused(changes, told) -> None:
+    settings = {"count": 9, "batch_size": 2, "batches_per_epoch": 3, "seed": 0, **changes}
+    with pytest.raises(InputError, match=told):
+        ShuffledSampler(settings.pop("count"), **settings)

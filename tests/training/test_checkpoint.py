@@ -14,29 +14,32 @@ from caf_video.metric_learning import NPairLoss, TripletLoss, unit_norm
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.training import (
     CheckpointError,
+    EmbeddingModule,
     FeatureDataModule,
-    RecurrentModule,
     Run,
+    load_clip_run,
+    load_image_run,
     load_run,
-    train_recurrent,
+    train_run,
 )
 from caf_video.training.optimizers import adam
 
 
-def trained(folder: Path, features: Path, loss) -> RecurrentModule:
+def trained(folder: Path, features: Path, loss) -> EmbeddingModule:
     data = FeatureDataModule(
         features, classes_per_batch=3, samples_per_class=2, batches_per_epoch=2, seed=0
     )
     model = RecurrentEmbedder(in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4)
-    module = RecurrentModule(model, loss, partial(adam, lr=1e-3))
-    run = Run.begin(folder, {"seed": 3, "features": str(features)}, data.description)
+    module = EmbeddingModule(model, loss, partial(adam, lr=1e-3))
+    config = {"kind": "recurrent", "seed": 3, "features": str(features)}
+    run = Run.begin(folder, config, data.description)
     trainer = partial(pl.Trainer, max_epochs=1, accelerator="cpu", log_every_n_steps=1)
-    train_recurrent(run, module, data, make_trainer=trainer, progress_bar=False)
+    train_run(run, module, data, make_trainer=trainer, progress_bar=False)
     return module
 
 
 @pytest.fixture(scope="module")
-def triplet_run(store_folder, tmp_path_factory) -> tuple[Path, RecurrentModule]:
+def triplet_run(store_folder, tmp_path_factory) -> tuple[Path, EmbeddingModule]:
     folder = tmp_path_factory.mktemp("triplet")
     return folder, trained(folder, store_folder, TripletLoss())
 
@@ -59,7 +62,8 @@ def test_a_run_comes_back_as_it_was_trained(triplet_run, store_folder, generator
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert loaded.description == FeatureStore.open(store_folder).description
     assert loaded.label_names == ["left", "right", "stop"]
-    assert loaded.config == {"seed": 3, "features": str(store_folder)}
+    assert loaded.kind == "recurrent"
+    assert loaded.config == {"kind": "recurrent", "seed": 3, "features": str(store_folder)}
     assert loaded.step == 2
     assert loaded.checkpoint == folder / "checkpoints" / "best.ckpt"
     assert load_run(str(loaded.checkpoint)).step == 2
@@ -88,6 +92,16 @@ def test_features_of_another_kind_are_refused(triplet_run) -> None:
         CheckpointError, match=r"backbone tiny, not big; grid \(2, 3\), not \(4, 6\)"
     ):
         loaded.require_features(replace(loaded.description, backbone="big", grid=(4, 6)))
+
+
+def test_where_images_are_wanted_a_run_of_clips_is_refused_with_advice(triplet_run) -> None:
+    folder, _ = triplet_run
+    assert load_clip_run(folder).label_names == ["left", "right", "stop"]
+    advice = (
+        "is a recurrent run, of clips, not of images: `caf-video evaluate .*` and `caf-video ex"
+    )
+    with pytest.raises(CheckpointError, match=advice):
+        load_image_run(folder)
 
 
 def refusal(path: Path) -> str:
@@ -144,6 +158,8 @@ def test_weights_of_another_shape_are_refused(run) -> None:
     "change",
     [
         lambda ckpt: ckpt["caf_video"].update(format=99),
+        lambda ckpt: ckpt["caf_video"].update(kind="audio"),
+        lambda ckpt: ckpt["caf_video"].update(kind="retrieval"),  # described as clips are
         lambda ckpt: ckpt["caf_video"].pop("normalize"),
         lambda ckpt: ckpt["caf_video"]["description"].update(colour="red"),
         lambda ckpt: ckpt.update(caf_video=3),

@@ -1,4 +1,6 @@
-"""The Lightning module, built by hand: its loss, its R@1, its optimizers."""
+"""The Lightning modules, built by hand: their losses, R@1 and top-1."""
+
+import math
 
 import pytest
 import pytorch_lightning as pl
@@ -8,8 +10,8 @@ from torch import nn
 from caf_video.metric_learning import NPairLoss, TripletLoss, unit_norm
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.retrieval import recall_at_k
-from caf_video.training import ClipBatch, RecurrentModule
-from caf_video.training.optimizers import adam, adamw_one_cycle
+from caf_video.training import Batch, ClassifierModule, EmbeddingModule, TrainingModule
+from caf_video.training.optimizers import adam
 
 
 @pytest.fixture
@@ -18,23 +20,23 @@ def model() -> RecurrentEmbedder:
     return RecurrentEmbedder(in_channels=6, grid=(2, 3), channels=4, hidden=5, embedding_dim=3)
 
 
-def module_of(model, loss=None) -> RecurrentModule:
-    return RecurrentModule(
-        model, loss or TripletLoss(), lambda parameters, steps: adam(parameters, steps, lr=1e-3)
+def module_of(model, loss=None) -> EmbeddingModule:
+    return EmbeddingModule(
+        model, loss or TripletLoss(), lambda network, steps: adam(network, steps, lr=1e-3)
     )
 
 
-def batch_of(generator, count: int = 12) -> ClipBatch:
+def batch_of(generator, count: int = 12) -> Batch:
     maps = torch.randn(count, 3, 6, 2, 3, generator=generator) * 3
-    return ClipBatch(maps, torch.arange(count) % 3, torch.arange(count))
+    return Batch(maps, torch.arange(count) % 3, torch.arange(count))
 
 
-def part(batch: ClipBatch, rows) -> ClipBatch:
-    return ClipBatch(*(values[rows] for values in batch))
+def part(batch: Batch, rows) -> Batch:
+    return Batch(*(values[rows] for values in batch))
 
 
-def validated(module: RecurrentModule, batches) -> float:
-    """recall@1, as Lightning would log it after these validation batches."""
+def validated(module: TrainingModule, batches) -> float:
+    """The metric, as Lightning would log it after these validation batches."""
     logged: dict[str, float] = {}
     module.log = lambda name, value, **settings: logged.update({name: float(value)})
     trainer = pl.Trainer(
@@ -45,13 +47,13 @@ def validated(module: RecurrentModule, batches) -> float:
         for number, batch in enumerate(batches):
             module.validation_step(batch, number)
         module.on_validation_epoch_end()
-    return logged["recall@1"]
+    return logged[module.metric]
 
 
 @pytest.mark.parametrize("loss", [TripletLoss(), NPairLoss()])
 def test_recall_is_that_of_the_embeddings_as_the_loss_compares_them(generator, model, loss) -> None:
     batch = batch_of(generator, 30)
-    embeddings = model(batch.feature_maps).detach()
+    embeddings = model(batch.inputs).detach()
     if loss.normalize:
         embeddings = unit_norm(embeddings)
     wanted = recall_at_k(embeddings, batch.labels.tolist(), ks=(1,)).recall[1]
@@ -63,7 +65,7 @@ def test_recall_is_that_of_the_embeddings_as_the_loss_compares_them(generator, m
 def test_directions_and_lengths_give_the_numbers_worked_out_on_paper(loss, recall) -> None:
     # By direction each point is nearest to the one of its class, by distance to the other class's.
     points = torch.tensor([[1.0, 0.0], [10.0, 1.0], [1.0, 0.5], [10.0, 6.0]])
-    batch = ClipBatch(points, torch.tensor([0, 0, 1, 1]), torch.arange(4))
+    batch = Batch(points, torch.tensor([0, 0, 1, 1]), torch.arange(4))
     assert validated(module_of(nn.Identity(), loss), [batch]) == recall
 
 
@@ -84,23 +86,40 @@ def test_a_validation_leaves_nothing_behind(generator, model) -> None:
 def test_the_training_step_is_the_loss_of_the_embeddings(generator, model) -> None:
     module, batch = module_of(model), batch_of(generator)
     module.log = lambda *values, **settings: None
-    wanted = TripletLoss()(model(batch.feature_maps), batch.labels)
+    wanted = TripletLoss()(model(batch.inputs), batch.labels)
     assert torch.equal(module.training_step(batch, 0), wanted)
 
 
-def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_nothing(model) -> None:
-    made = adamw_one_cycle(model.parameters(), 50, lr=0.1, weight_decay=0.02)
-    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
-    rates = []
-    for _ in range(50):
-        rates.append(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-    assert max(rates) == pytest.approx(0.1, rel=0.01) and rates.index(max(rates)) in (14, 15)
-    assert rates[0] < 0.01 and rates[-1] < 1e-5
-    assert made["lr_scheduler"]["interval"] == "step"
-    assert optimizer.param_groups[0]["weight_decay"] == 0.02
+# --- classifiers ----------------------------------------------------------------------------------
 
 
-def test_adam_keeps_its_learning_rate(model) -> None:
-    assert adam(model.parameters(), 50, lr=0.3).keys() == {"optimizer"}
+class TwoClassifiers(nn.Module):
+    """Logits are the inputs; in training a second classifier gives them doubled."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs
+
+    def training_logits(self, inputs, targets) -> tuple[torch.Tensor, ...]:
+        return inputs, 2 * inputs
+
+
+def test_a_classifiers_loss_is_summed_over_its_classifiers_and_averaged_over_samples() -> None:
+    module = ClassifierModule(TwoClassifiers(), lambda network, steps: {})
+    module.log = lambda *values, **settings: None
+    logits, labels = [[1.0, 0.0], [2.0, 2.0], [0.0, 5.0]], [0, 1, 0]
+    batch = Batch(torch.tensor(logits), torch.tensor(labels), torch.arange(3))
+    wanted = 0.0
+    for factor in (1, 2):
+        for row, label in zip(logits, labels, strict=True):
+            share = math.exp(factor * row[label]) / sum(math.exp(factor * x) for x in row)
+            wanted -= math.log(share) / 3
+    assert module.training_step(batch, 0).item() == pytest.approx(wanted)
+
+
+def test_top_1_is_the_share_of_images_whose_own_logit_is_the_largest() -> None:
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 2.0], [0.0, 4.0]])
+    batch = Batch(logits, torch.tensor([0, 1, 1, 1]), torch.arange(4))
+    module = ClassifierModule(TwoClassifiers(), lambda network, steps: {})
+    assert validated(module, [part(batch, slice(0, 3)), part(batch, slice(3, 4))]) == 0.75
+    twice = part(batch, torch.tensor([2, 2, 2]))  # padding of another process
+    assert validated(module, [batch, twice]) == 0.75

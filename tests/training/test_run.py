@@ -14,15 +14,15 @@ from caf_video.metric_learning import TripletLoss
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.training import (
     CheckpointError,
+    EmbeddingModule,
     FeatureDataModule,
-    RecurrentModule,
     Run,
     RunCheckpoints,
     TrainingError,
     TrainingInterrupted,
     load_run,
     read_metrics,
-    train_recurrent,
+    train_run,
 )
 from caf_video.training.optimizers import adamw_one_cycle
 
@@ -39,9 +39,10 @@ def run_training(
     dropout: float = 0.0,
     epochs: int = EPOCHS,
     features_moved: bool = False,
-) -> RecurrentModule:
+) -> EmbeddingModule:
     """Train a tiny network as the pipeline does; returns what it ended with."""
     config = {
+        "kind": "recurrent",
         "seed": 0,
         "features": str(features),
         "optimizer": {"lr": lr},
@@ -56,9 +57,11 @@ def run_training(
     model = RecurrentEmbedder(
         in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4, dropout=dropout
     )
+    if run.last is None:
+        model.fit_standardisation(*data.channel_statistics())
     optimizer = partial(adamw_one_cycle, lr=lr, weight_decay=0.01)
-    module = RecurrentModule(model, loss or TripletLoss(), optimizer)
-    train_recurrent(
+    module = EmbeddingModule(model, loss or TripletLoss(), optimizer)
+    train_run(
         run,
         module,
         data,
@@ -88,26 +91,6 @@ def interrupt(loss: torch.Tensor) -> torch.Tensor:
     return loss
 
 
-def same(one, other) -> bool:
-    """Equal to the bit, whatever it is made of."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-
-
-def assert_same_end(one: Path, other: Path) -> None:
-    """The same weights, optimizer, schedule and numbers."""
-    last, wanted = (
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (one, other)
-    )
-    for part in ("global_step", "epoch", "callbacks", "lr_schedulers", "optimizer_states"):
-        assert same(last[part], wanted[part]), part
-    assert same(last["state_dict"], wanted["state_dict"])
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-
-
 @pytest.fixture(scope="session")
 def finished(store_folder, tmp_path_factory) -> Path:
     """An uninterrupted training."""
@@ -127,25 +110,17 @@ def test_it_learns_and_leaves_everything_in_the_runs_folder(finished) -> None:
     assert series["recall@1"][1][-1] > 0.6
 
 
-def test_the_same_seed_gives_the_same_run(finished, store_folder, tmp_path) -> None:
+def test_the_same_seed_gives_the_same_run(
+    assert_same_end, finished, store_folder, tmp_path
+) -> None:
     run_training(tmp_path / "again", store_folder)
     assert_same_end(tmp_path / "again", finished)
-
-
-def test_the_network_is_standardised_by_the_training_clips(finished, store_folder) -> None:
-    data = FeatureDataModule(
-        store_folder, classes_per_batch=3, samples_per_class=3, batches_per_epoch=1, seed=0
-    )
-    data.setup("fit")
-    mean, std = data.channel_statistics()
-    model = load_run(finished).model
-    assert torch.equal(model.channel_mean, mean) and torch.equal(model.channel_std, std)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("at", [0, 5, LENGTH - 1, 2 * LENGTH - 1])
 def test_ctrl_c_ends_the_batch_and_a_resumed_run_ends_as_an_uninterrupted_one(
-    store_folder, tmp_path, at, dropout
+    assert_same_end, store_folder, tmp_path, at, dropout
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
     run_training(tmp_path / "whole", store_folder, dropout=dropout)
@@ -159,7 +134,9 @@ def test_ctrl_c_ends_the_batch_and_a_resumed_run_ends_as_an_uninterrupted_one(
     assert_same_end(tmp_path / "cut", tmp_path / "whole")
 
 
-def test_ctrl_c_in_the_last_batch_lets_the_run_finish(store_folder, finished, tmp_path) -> None:
+def test_ctrl_c_in_the_last_batch_lets_the_run_finish(
+    assert_same_end, store_folder, finished, tmp_path
+) -> None:
     run_training(tmp_path, store_folder, loss=SpoiltLoss(EPOCHS * LENGTH - 1, interrupt))
     assert_same_end(tmp_path, finished)
 
@@ -175,7 +152,7 @@ def test_a_second_ctrl_c_stops_at_once(store_folder, tmp_path) -> None:
 
 
 def test_a_crash_after_an_epoch_loses_no_more_than_the_next_one(
-    store_folder, finished, tmp_path
+    assert_same_end, store_folder, finished, tmp_path
 ) -> None:
     def crash(loss: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("power cut")
@@ -186,7 +163,9 @@ def test_a_crash_after_an_epoch_loses_no_more_than_the_next_one(
     assert_same_end(tmp_path, finished)
 
 
-def test_a_finished_run_resumed_stays_as_it_is(store_folder, finished, tmp_path) -> None:
+def test_a_finished_run_resumed_stays_as_it_is(
+    assert_same_end, store_folder, finished, tmp_path
+) -> None:
     run_training(tmp_path / "run", store_folder)
     run_training(tmp_path / "run", store_folder, resume=True)
     assert_same_end(tmp_path / "run", finished)
@@ -211,7 +190,7 @@ def test_a_loss_that_is_no_number_stops_the_training_before_the_weights(
 
 
 def test_a_full_disk_is_named_and_what_was_saved_is_whole(
-    store_folder, finished, tmp_path, monkeypatch
+    assert_same_end, store_folder, finished, tmp_path, monkeypatch
 ) -> None:
     save = pl.Trainer.save_checkpoint
 
@@ -251,7 +230,7 @@ def test_a_folder_with_a_run_is_refused(store_folder, finished) -> None:
 
 
 def test_a_run_that_stopped_before_its_first_checkpoint_can_begin_again(
-    store_folder, finished, tmp_path
+    assert_same_end, store_folder, finished, tmp_path
 ) -> None:
     def crash(loss: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("power cut")
@@ -297,7 +276,12 @@ def test_another_ckpt_path_is_refused(finished) -> None:
 def test_an_epoch_without_validation_is_never_the_best(tmp_path) -> None:
     saved = []
     trainer = type("Trainer", (), {"save_checkpoint": lambda self, file: saved.append(file.name)})
-    description = None
-    checkpoints = RunCheckpoints(tmp_path, description=description, label_names=[], config={})
-    checkpoints.on_train_epoch_end(trainer(), None)
+    RunCheckpoints(tmp_path, None, metric="recall@1").on_train_epoch_end(trainer(), None)
     assert saved == ["last.ckpt"]
+
+
+def test_where_nothing_is_validated_the_last_is_the_best(tmp_path) -> None:
+    saved = []
+    trainer = type("Trainer", (), {"save_checkpoint": lambda self, file: saved.append(file.name)})
+    RunCheckpoints(tmp_path, None, metric=None).on_train_epoch_end(trainer(), None)
+    assert sorted(saved) == ["best.ckpt", "last.ckpt"]

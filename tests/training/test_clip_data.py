@@ -1,4 +1,4 @@
-"""The data module: what it takes from a store, and what it refuses."""
+"""Clips as batches: what the data module takes from a store, and what it refuses."""
 
 import pytest
 

@@ -1,0 +1,72 @@
+"""Batches made ahead of the training, in processes that leave Ctrl-C to their parent."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from torch.utils.data import DataLoader, Dataset
+
+from caf_video.errors import CafVideoError
+
+Made = TypeVar("Made")
+
+
+def made_in_order(
+    make: Callable[[int], Made], numbers: Sequence[int], *, workers: int
+) -> Iterator[Made]:
+    """What `make` makes of each number, in order.
+
+    Args:
+        make: What it makes depends on the number alone.
+        workers: Processes that work ahead; 0 makes each when it is asked for.
+
+    Raises:
+        CafVideoError: As `make`, in one line: a loader would wrap it in the traceback of its worker
+            process. Also where such a process was ended from outside.
+    """
+    if not workers:
+        yield from map(make, numbers)
+        return
+    loader = DataLoader(
+        _ErrorsAsData(make, numbers),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_ignore_interrupts,
+    )
+    try:
+        for made in loader:
+            if isinstance(made, CafVideoError):
+                raise made
+            yield made
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise CafVideoError(
+            "a process that makes batches was ended from outside, or memory ran out: "
+            "go on with ckpt_path=last, and fewer data.workers"
+        ) from error
+
+
+class _ErrorsAsData(Dataset[Made | CafVideoError]):
+    """What is made of each number, where an expected failure is returned, not raised."""
+
+    def __init__(self, make: Callable[[int], Made], numbers: Sequence[int]) -> None:
+        self._make, self._numbers = make, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: int) -> Made | CafVideoError:
+        try:
+            return self._make(self._numbers[place])
+        except CafVideoError as error:
+            return error
+
+
+def _as_it_is(made: Made) -> Made:
+    return made
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # else the batch that Ctrl-C lets end never comes
