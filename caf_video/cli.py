@@ -89,6 +89,35 @@ def synth(
 
 
 @app.command()
+def synth_pictures(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for pictures and table.")],
+    train: Annotated[int, typer.Option(help="Pictures of each class to train on.", min=0)] = 60,
+    val: Annotated[int, typer.Option(help="To choose a network by.", min=0)] = 15,
+    test: Annotated[int, typer.Option(help="To test on.", min=0)] = 30,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 160,
+    seed: Annotated[int, typer.Option(help="Another seed, other pictures.", min=0)] = 0,
+) -> None:
+    """Render still pictures of 12 road objects: JPEG files and images.csv with labels and boxes.
+
+    For `train --config-name retrieval` or `classifier`, and `localize --dataset folder`. What is
+    rendered already stays.
+    """
+    from caf_video.data.synthetic import write_pictures
+    from caf_video.pipeline.files import output_folder
+
+    table = write_pictures(
+        output_folder(folder),
+        train_per_class=train,
+        val_per_class=val,
+        test_per_class=test,
+        seed=seed,
+        size=size,
+        track=_track,
+    )
+    out.print(f"Pictures: {table}", soft_wrap=True)
+
+
+@app.command()
 def check(
     manifest: Annotated[
         Path, typer.Argument(help="Manifest CSV, a folder per class, or a `path label` list.")
@@ -188,9 +217,11 @@ def extract(
     add_help_option=False,
 )
 def train(context: typer.Context) -> None:
-    """Train the recurrent embedding; arguments are Hydra overrides (`caf-video train --help`).
+    """Train an embedder of clips or images, or a classifier; arguments are Hydra's (`--help`).
 
-    Example: caf-video train features=FEATURES run_dir=runs/mine loss=n_pair
+    Examples: caf-video train features=FEATURES run_dir=runs/mine loss=n_pair;
+    caf-video train --config-name retrieval data=cub root=CUB_200_2011 run_dir=runs/cub;
+    caf-video train --config-name classifier data=cub tuning=adl root=CUB_200_2011 run_dir=runs/adl
     """
     import hydra
     from omegaconf import DictConfig
@@ -203,7 +234,11 @@ def train(context: typer.Context) -> None:
         with one_line_failures():
             run = train_from_config(config)
         out.print(f"Run: {run}", soft_wrap=True)
-        out.print(f"Next: caf-video evaluate {run}", soft_wrap=True)
+        measured = f"caf-video evaluate {run}"
+        if config.kind != "recurrent":
+            dataset = config.data.dataset
+            measured = f"caf-video localize --model {run} --dataset {dataset} --root {config.root}"
+        out.print(f"Next: {measured}", soft_wrap=True)
 
     sys.argv = ["caf-video train", *context.args]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="recurrent")(task)()
@@ -314,6 +349,98 @@ def explain(
 
 
 @app.command()
+def localize(
+    dataset: Annotated[str, typer.Option(help="imagenet, cub, cars or folder (with a CSV).")],
+    root: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a training run of images.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Without --model: a pretrained classifier of ImageNet.")
+    ] = None,
+    weights: Weights = "default",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="l2-caf, l2-caf-class, l2-caf-class-centered, cam, grad-cam, retrieval-grad-cam, "
+            "retrieval-grad-cam-abs, acol, feature-norm, uniform; several with commas. "
+            "All that fit the network, unless given."
+        ),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="simple (unless given), cam, adl, maxboxacc, maxboxacc_v2; several with commas."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="HEIGHTxWIDTH: show the whole image in this size, whatever a protocol published. "
+            "All protocols then share one pass of the network."
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(help="Write everything to this file, and the table beside it as Markdown."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of some images and their boxes.")
+    ] = None,
+    picture_count: Annotated[int, typer.Option(help="How many images to draw.", min=1)] = 24,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that measure; one for each core.", min=1)
+    ] = None,
+) -> None:
+    """Measure localisation (WSOL): boxes of every method, under named protocols, gated.
+
+    With --backbone, Table 1: GT-known, top-1 and top-5. With --model RUN, Table 2 (a classifier) or
+    Table 3 (an embedding: R@1-gated, beside NMI and R@1). With --json, an interrupted run goes on
+    where it stopped.
+    """
+    if (model is None) == (backbone is None):
+        raise InputError("give --model RUN for a network of `caf-video train`, or --backbone NAME")
+    from caf_video.pipeline.localization import table as tables
+    from caf_video.pipeline.localization.subject import of_backbone, of_run
+    from caf_video.pipeline.localize import localize as measure
+
+    subject = (
+        of_run(model)
+        if model is not None
+        else of_backbone(_backbone(str(backbone), weights, 32, "float32"))
+    )
+    done = measure(
+        dataset,
+        root,
+        subject,
+        split=split,
+        methods=_names(method),
+        protocols=_names(protocol) or ["simple"],
+        size=None if size is None else _parse_size(size),
+        json=json,
+        workers=workers,
+        pictures=pictures,
+        picture_count=picture_count,
+        track=_track,
+    )
+    title = f"{subject.backbone}, {subject.trained}"
+    shown = Table(*tables.header(done.scores, full=False), title=title)
+    for row in done.scores.rows:
+        shown.add_row(*tables.cells(row, done.scores, subject, full=False))
+    out.print(shown)
+    for note in done.notes:
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
+    seconds = done.found.seconds
+    out.print(
+        f"{seconds['total']:.1f} s, {seconds.get('forward', 0):.1f} of them in the bare network.",
+        highlight=False,
+    )
+    if json is not None:
+        out.print(f"All of it, image by image: {json}; the table: {json.with_suffix('.md')}")
+    if pictures is not None:
+        out.print(f"Pictures: {pictures}", soft_wrap=True)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path(
         "runs/demo"
@@ -355,6 +482,11 @@ def _backbone(name: str, weights: str, stride: int, precision: str):  # type: ig
 
     chosen = fastest_precision() if precision == "fastest" else precision
     return load_backbone(name, weights=weights, stride=stride, precision=chosen)
+
+
+def _names(values: list[str] | None) -> list[str]:
+    """Options given several times, or with commas."""
+    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ Law: same input, same output; the model is left as it was found.
 from caf_video.attention.exact import solve_affine
 from caf_video.attention.explain import Explanation, explain
 from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
-from caf_video.attention.heatmap import filters_to_heatmaps
+from caf_video.attention.heatmap import filters_to_heatmaps, resize_maps
 from caf_video.attention.recurrent import ClipExplanation, explain_clip, frame_influence
 from caf_video.attention.solution import AttentionWarning, FilterSolution
 from caf_video.attention.split import Cut, cut_network
@@ -26,6 +26,7 @@ __all__ = [
     "filters_to_heatmaps",
     "frame_influence",
     "grad_cam",
+    "resize_maps",
     "retrieval_grad_cam",
     "solve_affine",
 ]

@@ -5,7 +5,7 @@ oracle has an answer for every threshold, and the threshold is chosen on the ver
 that are then reported: a bound on what the heatmaps allow, no result of a method by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,10 +160,35 @@ def measure(
 
 
 def measure_all(
-    heatmaps: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str]
-) -> list[dict[str, NDArray[np.float64]]]:
-    """`measure` of several heatmaps of one image, (m, height, width): one item for each."""
-    return [measure(heatmap, ground_truth, protocols) for heatmap in np.asarray(heatmaps)]
+    heatmaps: ArrayLike, ground_truth: Mapping[str, ArrayLike], *, sweeps: Sequence[str] = ()
+) -> tuple[list[dict[str, NDArray[np.float64]]], list[dict[str, NDArray[np.float64]]]]:
+    """`measure` of several heatmaps of one image, (m, height, width): one item for each.
+
+    Args:
+        heatmaps: Of the protocols' views, which are of one size.
+        ground_truth: By protocol, the boxes in its view.
+        sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
+
+    Returns:
+        What `measure` says of each heatmap, and by protocol what `sweep` says of it.
+    """
+    alike: dict[bytes, tuple[Boxes, list[str]]] = {}
+    for name, boxes in ground_truth.items():
+        array = np.asarray(boxes, dtype=np.float64)
+        alike.setdefault(array.tobytes(), (array, []))[1].append(name)
+    maps = np.asarray(heatmaps)
+    measured = [
+        {
+            name: overlaps
+            for boxes, names in alike.values()
+            for name, overlaps in measure(heatmap, boxes, names).items()
+        }
+        for heatmap in maps
+    ]
+    swept = [
+        {name: sweep(name, heatmap, ground_truth[name]) for name in sweeps} for heatmap in maps
+    ]
+    return measured, swept
 
 
 def sweep(protocol: str, heatmap: ArrayLike, ground_truth: ArrayLike) -> NDArray[np.float64]:

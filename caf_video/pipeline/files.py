@@ -38,7 +38,15 @@ def write_json(path: Path, record: Any) -> None:
     Raises:
         CafVideoError: The file cannot be written; what was there stays.
     """
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text.
+
+    Raises:
+        CafVideoError: The file cannot be written; what was there stays.
+    """
     _write_whole(path, lambda file: file.write(text.encode()))
 
 

@@ -6,20 +6,23 @@ Law: never changes a number. A heatmap is rescaled for display alone, and the le
 
 from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
-from caf_video.rendering.curves import training_curves
+from caf_video.rendering.curves import threshold_curves, training_curves
 from caf_video.rendering.files import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
+from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
+    "Answer",
     "ClipCaption",
     "GalleryItem",
     "NeighbourRow",
     "RenderingError",
     "Report",
+    "SheetImage",
     "SheetRow",
     "VideoWriter",
     "clip_strip",
@@ -27,8 +30,10 @@ __all__ = [
     "draw_box",
     "frame_title",
     "heat_legend",
+    "localization_sheet",
     "overlay",
     "render_report",
+    "threshold_curves",
     "training_curves",
     "write_image",
     "write_report",

@@ -1,11 +1,11 @@
-"""Ground-truth boxes: a green frame around what decides the event, never over it."""
+"""Boxes: a frame around an object, never over it; green for ground truth."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caf_video.rendering.style import TRUTH
+from caf_video.rendering.style import TRUTH, Colour
 
 Box = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
 
@@ -13,9 +13,13 @@ _DASH, _GAP = 4, 3  # in line widths
 
 
 def draw_box(
-    image: NDArray[np.uint8], box: Box, *, evidence_visible: bool = True
+    image: NDArray[np.uint8],
+    box: Box,
+    *,
+    evidence_visible: bool = True,
+    colour: Colour = TRUTH,
 ) -> NDArray[np.uint8]:
-    """Draw one ground-truth box, solid where the evidence is visible in the frame, else dashed.
+    """Draw one box, solid where the evidence is visible in the frame, else dashed.
 
     The line runs outside the box (or along the border of the image, where the box reaches it): the
     object inside stays as it was. A box that is empty or not finite means that the frame has none.
@@ -24,6 +28,7 @@ def draw_box(
         image: RGB, uint8 (height, width, 3).
         box: (x1, y1, x2, y2) in pixels, x2 and y2 the first ones outside.
         evidence_visible: Whether what decides the event can be seen in this state.
+        colour: Of the line; that of ground truth, unless given.
 
     Returns:
         RGB, uint8 (height, width, 3), a new array.
@@ -41,7 +46,7 @@ def draw_box(
         dashes = _dashes((height, width), line)
         ring, edge = ring & dashes, edge & dashes
     picture[edge & ~ring] = (0.35 * picture[edge & ~ring]).astype(np.uint8)
-    picture[ring] = TRUTH
+    picture[ring] = colour
     return picture
 
 

@@ -1,7 +1,8 @@
-"""Training curves: what was logged against step, handsome and plain."""
+"""Curves, handsome and plain: what training logged by step, localisation accuracy by threshold."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from caf_video.errors import InputError
 
-_LINES = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3")
+_LINES = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3", "#b8a01e", "#3aa0b8", "#8b8f98")
 _REFERENCE_DASHES = ((4, 3), (1, 2), (6, 2, 1, 2))
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -66,15 +67,58 @@ def training_curves(
             panels.setdefault(quantity, []).append((group, step_array, value_array))
     if not panels:
         raise InputError("no training curves to draw: nothing was logged")
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(4.8 * len(panels), 3.1), dpi=160, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    with _panels(len(panels)) as (axes, drawn):
         for axis, (quantity, lines) in zip(axes, panels.items(), strict=True):
             _draw_panel(axis, quantity, lines, (references or {}).get(quantity, {}))
-        buffer = io.BytesIO()
+    return drawn()
+
+
+def threshold_curves(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], *, subtitle: str = ""
+) -> Image.Image:
+    """Draw accuracy against threshold, a panel for each protocol and a line for each method.
+
+    The best of a line is marked. It was chosen on the boxes that it is measured by: an oracle.
+
+    Args:
+        panels: For each title, by method: thresholds and accuracies, both in [0, 1].
+        subtitle: Under every title.
+
+    Raises:
+        InputError: If there is nothing to draw, or thresholds and accuracies differ in length.
+    """
+    if not panels or not any(panels.values()):
+        raise InputError("no threshold curves to draw")
+    with _panels(len(panels)) as (axes, drawn):
+        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for number, (name, (thresholds, accuracies)) in enumerate(lines.items()):
+                x, y = np.asarray(thresholds, np.float64), np.asarray(accuracies, np.float64)
+                if x.shape != y.shape or x.ndim != 1 or not x.size:
+                    raise InputError(f"{name}: {x.size} thresholds but {y.size} accuracies")
+                best = int(y.argmax())
+                colour = _LINES[number % len(_LINES)]
+                dashes = "-" if number < len(_LINES) else "--"
+                axis.plot(x, y, dashes, color=colour, lw=1.6, label=f"{name}, best {y[best]:.3f}")
+                axis.plot(x[best], y[best], "o", color=colour, ms=4)
+            axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
+            axis.text(0, 1.02, subtitle, transform=axis.transAxes, fontsize=8, color="#686e78")
+            axis.set_xlabel("threshold, share of the maximum")
+            axis.set_xlim(0, 1)
+            axis.set_ylim(0, 1.02)
+            axis.tick_params(length=0)
+            axis.legend(fontsize=7, labelcolor="#1c1e22", framealpha=0.9, edgecolor="none")
+    return drawn()
+
+
+@contextmanager
+def _panels(count: int) -> Iterator[tuple[Sequence[Axes], Callable[[], Image.Image]]]:
+    """Axes side by side to draw on inside, and the picture of them, to be asked for afterwards."""
+    buffer = io.BytesIO()
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.8 * count, 3.1), dpi=160, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        yield figure.subplots(1, count, squeeze=False)[0], lambda: Image.open(buffer).convert("RGB")
         canvas.print_png(buffer)
-    return Image.open(buffer).convert("RGB")
 
 
 def _draw_panel(

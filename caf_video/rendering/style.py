@@ -17,6 +17,8 @@ WRONG: Colour = (190, 48, 48)
 ACCENT: Colour = (64, 92, 196)
 TRUTH: Colour = (48, 232, 120)  # ground-truth boxes; seen on asphalt and on sky
 
+PREDICTION: Colour = (70, 130, 255)  # boxes that a method answers
+
 ELLIPSIS = "…"
 
 

@@ -10,6 +10,7 @@ from caf_video.localization import (
     localization_hits,
     localize,
     measure,
+    measure_all,
     require_protocol,
     sweep,
     threshold_curve,
@@ -119,3 +120,15 @@ def test_an_unknown_protocol_is_named_with_those_there_are() -> None:
     ):
         with pytest.raises(InputError, match=message):
             call()
+
+
+def test_many_heatmaps_of_an_image_are_measured_as_each_alone(random: np.random.Generator) -> None:
+    heatmaps = random.random((3, 30, 40)).astype(np.float32)
+    truth = {name: [[4, 5, 30.5, 25.5]] for name in PROTOCOLS}
+    truth["simple"] = [[1, 1, 9, 9]]  # its view is another
+    measured, swept = measure_all(heatmaps, truth, sweeps=["simple"])
+    for heatmap, found, curve in zip(heatmaps, measured, swept, strict=True):
+        for name in PROTOCOLS:
+            np.testing.assert_array_equal(found[name], measure(heatmap, truth[name], [name])[name])
+        assert curve.keys() == {"simple"}
+        np.testing.assert_array_equal(curve["simple"], sweep("simple", heatmap, truth["simple"]))

@@ -1,0 +1,10 @@
+"""image set + network ─► heatmaps of every method ─► boxes under every protocol ─► the table.
+
+subject.py   the network: a pretrained classifier, or what `caf-video train` made
+methods.py   from its feature maps to heatmaps on the grid
+looks.py     what the network is shown of an image, for which protocols
+run.py       one pass over the images, in parts that are kept
+scores.py    from what was measured to figures with intervals
+table.py     those as Markdown and JSON
+pictures.py  boxes drawn on some of the images (Fig. 7)
+"""

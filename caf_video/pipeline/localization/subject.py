@@ -1,0 +1,121 @@
+"""The network that is explained: a pretrained classifier, or what `caf-video train` made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from caf_video.data.images import ImageSet
+from caf_video.metric_learning import unit_norm
+from caf_video.models import Backbone, Preprocessing
+from caf_video.pipeline.progress import device
+from caf_video.training import RETRIEVAL, ImageRun, load_image_run
+
+Size = tuple[int, int]
+IMAGENET_SIZE = (224, 224)
+
+
+class TwoHalves(Protocol):
+    """A network in two halves, `tail(features(images))`."""
+
+    @property
+    def tail(self) -> nn.Module: ...
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+    def preprocessing(self, size: Size, resized: Size | None = None) -> Preprocessing: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, and what its outputs are.
+
+    Attributes:
+        network: In two halves, on the device.
+        backbone: Its name.
+        trained: What made it, for the table: "ImageNet", a loss, or a tuning.
+        kind: "classifier", "acol" (a classifier whose heatmaps fuse two) or "embedding".
+        classes: How many logits; None of an embedding.
+        label_names: What the logits mean, where that is known.
+        normalize: Whether embeddings are compared at length 1.
+        size: Of the images it was trained on.
+        protocol: How image sets are split for it, see `read_image_set`.
+        source: Settings that make the same network again.
+    """
+
+    network: TwoHalves
+    backbone: str
+    trained: str
+    kind: str
+    classes: int | None
+    label_names: tuple[str, ...] | None
+    normalize: bool
+    size: Size
+    protocol: str
+    source: dict[str, str]
+
+    def comparable(self, outputs: Tensor) -> Tensor:
+        """Embeddings (n, d) as retrieval compares them."""
+        return unit_norm(outputs) if self.normalize else outputs
+
+    def knows_classes_of(self, images: ImageSet) -> bool:
+        """Whether its logits are of the classes of a set, in their order."""
+        if self.classes is None:
+            return False
+        if self.label_names is None:  # ImageNet's order is everybody's
+            return images.name == "imagenet" and self.classes == 1000
+        return self.label_names == images.label_names
+
+
+def of_backbone(backbone: Backbone) -> Subject:
+    """A pretrained classifier of ImageNet."""
+    backbone.to(device())
+    return Subject(
+        network=backbone,
+        backbone=backbone.name,
+        trained="ImageNet",
+        kind="classifier",
+        classes=1000,
+        label_names=None,
+        normalize=False,
+        size=IMAGENET_SIZE,
+        protocol="classification",
+        source={"backbone": backbone.name, "weights": backbone.weights_sha256},
+    )
+
+
+def of_run(folder: Path) -> Subject:
+    """The network of a training run of images.
+
+    Raises:
+        CheckpointError: There is none, or it is of clips.
+    """
+    run = load_image_run(folder)
+    run.model.to(device())
+    settings = run.model.hyperparameters
+    is_embedding = run.kind == RETRIEVAL
+    return Subject(
+        network=run.model,
+        backbone=settings["backbone"],
+        trained=_loss(run) if is_embedding else settings["tuning"],
+        kind="embedding"
+        if is_embedding
+        else "acol"
+        if settings["tuning"] == "acol"
+        else "classifier",
+        classes=None if is_embedding else settings["outputs"],
+        label_names=tuple(run.label_names),
+        normalize=run.normalize,
+        size=run.description.size,
+        protocol=run.description.protocol,
+        source={"run": str(run.checkpoint.resolve()), "step": str(run.step)},
+    )
+
+
+def _loss(run: ImageRun) -> str:
+    """The loss of an embedder, for people: triplet (semi_hard) or N-pair."""
+    loss = run.config["loss"]
+    if "mining" in loss:
+        return f"triplet ({loss['mining'].replace('_', '-')})"
+    return "N-pair"
