@@ -15,6 +15,7 @@ from caf_video.localization.gates import (
     gate,
     true_class_ranks,
 )
+from caf_video.localization.heatmaps import upsample
 from caf_video.localization.protocols import (
     PROTOCOLS,
     Protocol,
@@ -46,4 +47,5 @@ __all__ = [
     "sweep",
     "threshold_curve",
     "true_class_ranks",
+    "upsample",
 ]

@@ -15,6 +15,7 @@ from caf_video.errors import InputError
 from caf_video.localization.adl import adl_box
 from caf_video.localization.boxes import box_iou, require_ground_truth
 from caf_video.localization.cam import cam_box
+from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
 from caf_video.localization.simple import simple_box
 from caf_video.localization.views import CENTRE_OF_256, SQUARE_224, WHOLE_IMAGE, View
@@ -160,12 +161,16 @@ def measure(
 
 
 def measure_all(
-    heatmaps: ArrayLike, ground_truth: Mapping[str, ArrayLike], *, sweeps: Sequence[str] = ()
+    grids: ArrayLike,
+    size: tuple[int, int],
+    ground_truth: Mapping[str, ArrayLike],
+    sweeps: Sequence[str] = (),
 ) -> tuple[list[dict[str, NDArray[np.float64]]], list[dict[str, NDArray[np.float64]]]]:
-    """`measure` of several heatmaps of one image, (m, height, width): one item for each.
+    """`measure` of several heatmaps of one image: one item for each.
 
     Args:
-        heatmaps: Of the protocols' views, which are of one size.
+        grids: The heatmaps as the network's grid has them, (m, h, w): less to hand to a process.
+        size: (height, width) of the protocols' views, to which they are resized.
         ground_truth: By protocol, the boxes in its view.
         sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
 
@@ -176,7 +181,7 @@ def measure_all(
     for name, boxes in ground_truth.items():
         array = np.asarray(boxes, dtype=np.float64)
         alike.setdefault(array.tobytes(), (array, []))[1].append(name)
-    maps = np.asarray(heatmaps)
+    maps = [upsample(grid, size) for grid in np.asarray(grids)]
     measured = [
         {
             name: overlaps

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from caf_video.errors import InputError
 from caf_video.localization import (
@@ -14,6 +15,7 @@ from caf_video.localization import (
     require_protocol,
     sweep,
     threshold_curve,
+    upsample,
 )
 
 FIXED = [name for name, protocol in PROTOCOLS.items() if not protocol.oracle]
@@ -126,9 +128,18 @@ def test_many_heatmaps_of_an_image_are_measured_as_each_alone(random: np.random.
     heatmaps = random.random((3, 30, 40)).astype(np.float32)
     truth = {name: [[4, 5, 30.5, 25.5]] for name in PROTOCOLS}
     truth["simple"] = [[1, 1, 9, 9]]  # its view is another
-    measured, swept = measure_all(heatmaps, truth, sweeps=["simple"])
+    measured, swept = measure_all(heatmaps, (30, 40), truth, sweeps=["simple"])
     for heatmap, found, curve in zip(heatmaps, measured, swept, strict=True):
         for name in PROTOCOLS:
             np.testing.assert_array_equal(found[name], measure(heatmap, truth[name], [name])[name])
         assert curve.keys() == {"simple"}
         np.testing.assert_array_equal(curve["simple"], sweep("simple", heatmap, truth["simple"]))
+
+
+@pytest.mark.parametrize("size", [(30, 40), (227, 227), (5, 9), (7, 6)])
+def test_heatmaps_are_resized_as_torch_does(size, random: np.random.Generator) -> None:
+    grid = random.normal(size=(7, 6)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(grid)[None, None], size=size, mode="bilinear", align_corners=False
+    )
+    np.testing.assert_allclose(upsample(grid, size), expected[0, 0], atol=2e-6)

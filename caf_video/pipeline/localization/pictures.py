@@ -8,7 +8,7 @@ import torch
 
 from caf_video.attention import resize_maps
 from caf_video.data.images import LabelledImage, read_image
-from caf_video.localization import PROTOCOLS, View, localize, measure, sweep
+from caf_video.localization import PROTOCOLS, View, localize, measure, sweep, upsample
 from caf_video.pipeline.files import output_folder
 from caf_video.pipeline.localization.looks import Look
 from caf_video.pipeline.localization.methods import Method
@@ -106,7 +106,7 @@ def _lines(
         for method in methods:
             heat = method.maps(subject.network.tail, maps, labels).float().cpu()
             heat = heat.abs() if method.filters else heat
-            heatmap = resize_maps(heat, view.size(size))[0].numpy()
+            heatmap = upsample(heat[0].numpy(), view.size(size))
             threshold = thresholds.get(method.name)
             boxes = localize(protocol, heatmap, threshold=threshold)
             if threshold is None:

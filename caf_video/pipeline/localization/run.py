@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caf_video.attention import resize_maps
 from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
-from caf_video.localization import measure_all, true_class_ranks
+from caf_video.localization import measure_all, require_protocol, true_class_ranks
 from caf_video.pipeline.localization.looks import Look
 from caf_video.pipeline.localization.methods import Method
 from caf_video.pipeline.localization.parts import Arrays, Parts
@@ -24,6 +25,7 @@ from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.processes import worker_pool
 
 IMAGES_AT_ONCE = 32
+JOBS_A_BATCH = 8  # handed to processes: fewer wait for the slowest, more for the post
 FEWEST_FOR_PROCESSES = 64  # images; fewer are measured before other processes have begun
 
 Picture = NDArray[np.uint8]
@@ -94,6 +96,9 @@ def measure_images(
     workers = workers or os.cpu_count() or 1
     several = workers > 1 and left >= FEWEST_FOR_PROCESSES
     with worker_pool(workers) if several else nullcontext() as pool:
+        if pool is not None:
+            for _ in range(workers):
+                pool.submit(require_protocol, "simple")  # they load what they need while we begin
         for finished in track(work.run(missing, pool), description="Explaining", total=left):
             if finished is not None:
                 number, arrays = finished
@@ -103,20 +108,34 @@ def measure_images(
     return _joined(batches, [done[number] for number in range(len(batches))], dict(work.seconds))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Explained:
     """A batch whose heatmaps are made and being measured.
 
     Attributes:
         arrays: What is known so far.
-        read: Positions in the batch of the images that could be read.
-        measured: By position of the images with boxes, and size of the heatmaps, what will come:
-            for each method the overlaps.
+        positions: In the batch, of the image of each measurement.
+        measured: What will come: for each method the overlaps.
     """
 
     arrays: Arrays
-    read: list[int]
-    measured: list[tuple[int, Future[Measured] | Measured]]
+    positions: list[int]
+    measured: Iterator[Measured]
+
+
+class _Jobs(NamedTuple):
+    """What `measure_all` is to do, an item each for every image with boxes and size of heatmaps."""
+
+    positions: list[int]
+    grids: list[NDArray[np.float32]]
+    sizes: list[tuple[int, int]]
+    truths: list[dict[str, NDArray[np.float64]]]
+    sweeps: list[list[str]]
+
+    @property
+    def chunk(self) -> int:
+        """How many to hand to a process at once."""
+        return max(1, len(self.positions) // JOBS_A_BATCH)
 
 
 class _Pass:
@@ -142,26 +161,26 @@ class _Pass:
     ) -> Iterator[tuple[int, Arrays] | None]:
         """Once for each image: None, or with the last of a batch its number and results.
 
-        While one batch is measured the next is explained, and the one after that is read.
+        A GPU explains the next batch while processes measure this one. On a CPU each has all cores
+        in turn: beside other work its threads wait for each other (measured: a fifth slower).
         """
+        overlapping = device().type == "cuda"
         waiting: tuple[int, _Explained] | None = None
         with ThreadPoolExecutor(2) as readers:
-            coming = {
-                number: [readers.submit(_read, image) for image in batch]
-                for number, batch in list(batches.items())[:1]
-            }
-            numbers = list(batches)
-            for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+            coming: list[Future[Picture | str]] = []
+            for number, following in zip(batches, [*list(batches)[1:], None], strict=True):
+                coming = coming or [readers.submit(_read, image) for image in batches[number]]
                 with self._timed("read"):
-                    pictures = [future.result() for future in coming.pop(number)]
-                if following is not None:
-                    coming[following] = [readers.submit(_read, i) for i in batches[following]]
+                    pictures = [future.result() for future in coming]
                 explained = self._explain(batches[number], pictures, pool)
+                ahead = [] if following is None else batches[following]
+                coming = [readers.submit(_read, image) for image in ahead]
                 if waiting is not None:
                     yield from self._finished(*waiting, count=len(batches[waiting[0]]))
                 waiting = number, explained
-            if waiting is not None:
-                yield from self._finished(*waiting, count=len(batches[waiting[0]]))
+                if not overlapping or following is None:
+                    yield from self._finished(*waiting, count=len(batches[number]))
+                    waiting = None
 
     def _finished(
         self, number: int, explained: _Explained, *, count: int
@@ -169,8 +188,7 @@ class _Pass:
         arrays = explained.arrays
         rows: defaultdict[str, dict[int, np.ndarray]] = defaultdict(dict)
         with self._timed("measure"):
-            for position, measured in explained.measured:
-                found = measured.result() if isinstance(measured, Future) else measured
+            for position, found in zip(explained.positions, explained.measured, strict=True):
                 for kind, of_methods in zip(("overlaps", "sweeps"), found, strict=True):
                     for method, overlaps in zip(self._methods, of_methods, strict=True):
                         for name, values in overlaps.items():
@@ -188,26 +206,29 @@ class _Pass:
     ) -> _Explained:
         """Run the network and every method on a batch, and let its heatmaps be measured."""
         read = [i for i, picture in enumerate(pictures) if not isinstance(picture, str)]
-        reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
-        explained = _Explained({"reasons": np.array(reasons)}, read, [])
-        if not read:
-            return explained
         frames = [picture for picture in pictures if not isinstance(picture, str)]
+        reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
+        arrays: Arrays = {"reasons": np.array(reasons)}
+        jobs = _Jobs([], [], [], [], [])
         for look, preprocess in zip(self._looks, self._preprocessing, strict=True):
+            if not read:
+                break
             with self._timed("read"):
                 inputs = torch.cat([preprocess(frame[None]) for frame in frames]).to(device())
             labels = torch.tensor([batch[i].label for i in read], device=device())
             with self._timed("forward"), torch.no_grad():
                 maps = self._subject.network.features(inputs)
                 outputs = self._subject.network.tail(maps)
-            self._note_outputs(explained.arrays, look, outputs, labels)
+            self._note_outputs(arrays, look, outputs, labels)
             with self._timed("attention"):
-                heat = [self._heat(explained.arrays, look, m, maps, labels) for m in self._methods]
-                grids = torch.stack(heat, dim=1)  # (images, methods, h, w)
-                for row, i in enumerate(read):
-                    if batch[i].boxes:
-                        self._measure(explained, look, i, batch[i], frames[row], grids[row], pool)
-        return explained
+                heat = [self._heat(arrays, look, m, maps, labels) for m in self._methods]
+                grids = torch.stack(heat, dim=1).numpy()  # (images, methods, h, w)
+            for i, frame, grid in zip(read, frames, grids, strict=True):
+                if batch[i].boxes:
+                    self._add_jobs(jobs, look, i, batch[i], (frame.shape[0], frame.shape[1]), grid)
+        mapping = map if pool is None else partial(pool.map, chunksize=jobs.chunk)
+        measured = mapping(measure_all, jobs.grids, jobs.sizes, jobs.truths, jobs.sweeps)
+        return _Explained(arrays, jobs.positions, measured)
 
     def _heat(
         self, arrays: Arrays, look: Look, method: Method, maps: Tensor, labels: Tensor
@@ -230,27 +251,21 @@ class _Pass:
                 embeddings = self._subject.comparable(outputs).float().cpu().numpy()
                 arrays[f"embeddings|{name}"] = embeddings
 
-    def _measure(
+    def _add_jobs(
         self,
-        explained: _Explained,
+        jobs: _Jobs,
         look: Look,
         position: int,
         image: LabelledImage,
-        frame: Picture,
-        grids: Tensor,
-        pool: ProcessPoolExecutor | None,
+        size: tuple[int, int],
+        grids: NDArray[np.float32],
     ) -> None:
-        size = (frame.shape[0], frame.shape[1])
         for heat_size, names in look.sizes(size).items():
-            heatmaps = resize_maps(grids, heat_size).numpy()
-            truth = {name: look.views[name].boxes(image.boxes, size) for name in names}
-            sweeps = [name for name in self._sweeps if name in names]
-            measured = (
-                measure_all(heatmaps, truth, sweeps=sweeps)
-                if pool is None
-                else pool.submit(measure_all, heatmaps, truth, sweeps=sweeps)
-            )
-            explained.measured.append((position, measured))
+            jobs.positions.append(position)
+            jobs.grids.append(grids)
+            jobs.sizes.append(heat_size)
+            jobs.truths.append({name: look.views[name].boxes(image.boxes, size) for name in names})
+            jobs.sweeps.append([name for name in self._sweeps if name in names])
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
