@@ -1,12 +1,13 @@
 """What a run found, as JSON for programs and as a Markdown table for people."""
 
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from caf_video.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,8 @@ def write(
         ("benchmarks.json", json.dumps(everything, indent=1, ensure_ascii=False)),
         ("benchmarks.md", to_markdown(rows, timings, about, notes)),
     ):
-        part = folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, folder / name)
+        with written_whole(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def _number(value: float) -> str:

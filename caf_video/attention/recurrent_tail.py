@@ -1,6 +1,7 @@
 """The exact structure of pool → LSTM → projection, in which one step of a filter is tiny (1.3)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -70,20 +71,36 @@ class RecurrentTail:
         )
         self._clean = self._clean_pass(cells.mean(dim=3) if pooled else cells.flatten(2))
 
-        by_frame = cells.transpose(0, 1).flatten(0, 1)  # (t*b, c, n)
-        weight = self._layers[0].input_weight
-        self._to_gates: Tensor | None = None
-        if not pooled:
-            per_cell = weight.unflatten(1, cells.shape[2:])
-            self._product = torch.einsum("gcn,mcn->mgn", per_cell, by_frame)
-        elif cells.shape[2] < len(weight):  # through the channels, where they are fewer than gates
-            self._product, self._to_gates = by_frame.contiguous(), weight / cells.shape[3]
-        else:
-            self._product = weight / cells.shape[3] @ by_frame
+        self._cells = cells
+        self._pooled = pooled
 
         self.frames = torch.arange(timesteps, device=maps.device).repeat_interleave(clips)
         self.clips = torch.arange(clips, device=maps.device).repeat(timesteps)
         self._wave = self._wavefront()
+
+    @cached_property
+    def _product(self) -> Tensor:
+        """What a row of filters is multiplied by, (m, n, k), in any layout: P_t, or A_t itself."""
+        cells = self._cells
+        by_frame = cells.transpose(0, 1).flatten(0, 1)  # (m, c, n)
+        weight = self._layers[0].input_weight
+        if self._through_channels:
+            return by_frame.mT
+        if self._pooled:
+            return (weight / cells.shape[3] @ by_frame).mT
+        per_cell = weight.unflatten(1, cells.shape[2:]).permute(2, 1, 0)  # (n, c, gates)
+        return torch.bmm(by_frame.permute(2, 0, 1), per_cell).transpose(0, 1)
+
+    @cached_property
+    def _to_gates(self) -> Tensor | None:
+        """From the channels to the gates (gates, c), where `_product` leads to the channels."""
+        weight = self._layers[0].input_weight
+        return weight / self._cells.shape[3] if self._through_channels else None
+
+    @property
+    def _through_channels(self) -> bool:
+        """Whether pooled channels are fewer than gates."""
+        return self._pooled and self._cells.shape[2] < len(self._layers[0].input_weight)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -95,7 +112,7 @@ class RecurrentTail:
 
     def __call__(self, filters: Tensor) -> Tensor:
         # A row times a matrix: as a matrix times a column it is 3 to 30 times slower on a CPU.
-        product = torch.bmm(filters.flatten(1)[:, None], self._product.mT).squeeze(1)
+        product = torch.bmm(filters.flatten(1)[:, None], self._product).squeeze(1)
         if self._to_gates is not None:
             product = product @ self._to_gates.T
         if self._layers[0].input_bias is not None:
@@ -120,7 +137,7 @@ class RecurrentTail:
         """Some of the problems; `rows` ascend, so that those running stay a prefix."""
         part = object.__new__(RecurrentTail)
         part.__dict__.update(self.__dict__)
-        part._product = self._product[rows]
+        part._product = self._product.index_select(0, rows)
         part.frames, part.clips = self.frames[rows], self.clips[rows]
         part._wave = part._wavefront()
         return part

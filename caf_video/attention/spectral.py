@@ -16,6 +16,7 @@ ARMIJO = 1e-4  # share of the decrease promised by the gradient that a step must
 STALL = 4  # accepted steps over which too small a decrease is a standstill
 KICK = 0.75  # of the uniform filter, taken off the first answer to look for a second
 PLAIN = 2  # evaluations in which only a problem with one minimum settles, roughly
+IDLE = 0.25  # of a batch, finished: from there on copying the rest is cheaper than stepping all
 SAME = 0.1  # distance at which the second look has come back to the first answer
 
 
@@ -47,7 +48,8 @@ def solve_spectral(
     direction shaped by the last few steps (L-BFGS): as fast as the plain spectral step where that
     is fast, and several times faster on ill-conditioned heads. A step need only improve on the
     worst of the last losses, which carries it over the kinks of ReLU heads; the best filter met is
-    the answer. Every problem steps and stops for itself; finished ones leave the batch.
+    the answer. Every problem steps and stops for itself; finished ones leave the batch, once there
+    are enough of them to be worth it.
 
     Heads with kinks have several minima. Where the first step does not settle it, a second look
     starts from the first answer, roughly found, less most of the uniform filter in it, and the
@@ -113,22 +115,27 @@ def _run(
     final = state.select(torch.arange(len(problems), device=state.f.device))
     settled = torch.zeros_like(state.accepted, dtype=torch.bool)
     rows = torch.arange(len(problems), device=state.f.device)
-    while len(rows):
+    going = torch.ones_like(settled)  # rows that have not left; the others only fill the batch
+    while True:
         done = state.settled(stop)
         leaving = done | (state.steps >= max_steps)
         if leave is not None:
             leaving |= (state.f - leave[rows]).norm(dim=1) < SAME
+        leaving &= going
         if leaving.any():
             final.write(rows[leaving], state.select(leaving))
             settled[rows[leaving]] = done[leaving]
-            staying = (~leaving).nonzero().squeeze(1)
+            going = going & ~leaving
+        staying = going.nonzero().squeeze(1)
+        if not len(staying):
+            return final, settled
+        if len(staying) <= (1 - IDLE) * len(rows):
             problems, state, rows = problems.select(staying), state.select(staying), rows[staying]
-            continue
-        accepted = state.advance(problems)
+            going = going[staying]
+        accepted = state.advance(problems) & going
         if frames is not None:
             for row, f in zip(rows[accepted].tolist(), state.f[accepted], strict=True):
                 frames[row].append(f)
-    return final, settled
 
 
 @dataclass

@@ -12,7 +12,6 @@ import dataclasses
 import errno
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
+from caf_video.files import written_whole
 
 # File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
 _LONGEST_NAME = 160
@@ -275,13 +275,8 @@ def _short(value: object) -> str:
 
 
 def _write_whole(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = file.with_name(f"{file.name}.tmp")
-    try:
+    with written_whole(file) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> FeatureStoreError:

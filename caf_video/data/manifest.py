@@ -6,16 +6,17 @@ nobody here has seen.
 
 import csv
 import difflib
-import io
 import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from caf_video.data.csv_rows import csv_rows
 from caf_video.errors import CafVideoError
+from caf_video.files import written_whole
 
 SPLITS = ("train", "val", "test")
 REQUIRED_COLUMNS = ("clip_id", "path", "label")
@@ -96,17 +97,12 @@ def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
         ManifestError: The file cannot be written; what was there before is undamaged.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(path) as temporary:
             with open(temporary, "w", encoding="utf-8", newline="") as file:
                 rows = csv.writer(file, lineterminator="\n")
                 rows.writerow(COLUMNS)
                 rows.writerows(_cells_of(clip, path.parent) for clip in clips)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise ManifestError(f"cannot write {path}: {path.parent} is not a folder") from error
     except OSError as error:
@@ -177,7 +173,7 @@ def _looks_like_a_manifest(text: str) -> bool:
 
 
 def _parse_manifest(text: str, source: Path) -> list[Clip]:
-    rows = _csv_rows(text, source)
+    rows = csv_rows(text, source.name, ManifestError)
     line, header = next(rows, (1, []))
     _require_columns(header, f"{source.name} line {line}")
     clips, places = [], []
@@ -188,20 +184,6 @@ def _parse_manifest(text: str, source: Path) -> list[Clip]:
         clips.append(_clip_of(dict(zip(header, cells, strict=True)), source.parent, place))
         places.append(place)
     return _checked(clips, places, source)
-
-
-def _csv_rows(text: str, source: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, stripped, each with the number of the line it begins on."""
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for cells in rows:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield line, stripped
-            line = rows.line_num + 1
-    except csv.Error as error:
-        raise ManifestError(f"{source.name} line {line}: not CSV: {error}") from error
 
 
 def _require_columns(header: Sequence[str], place: str) -> None:

@@ -1,7 +1,6 @@
 """Results on disk: written whole or not at all, with one line where they cannot be."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -10,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from caf_video.errors import CafVideoError
+from caf_video.files import written_whole
 
 
 def output_folder(folder: Path) -> Path:
@@ -60,15 +60,9 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                write(file)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            write(file)
     except OSError as error:
         raise CafVideoError(f"cannot write {path}: {error.strerror}") from error
 

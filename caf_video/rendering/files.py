@@ -1,6 +1,5 @@
 """Files appear whole or not at all: written under a temporary name, then renamed."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from PIL import Image
 
 from caf_video.errors import CafVideoError, InputError
+from caf_video.files import written_whole
 
 # What PIL is told for each suffix. JPEG keeps full colour resolution: small red text survives.
 _IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -27,25 +27,15 @@ def reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder, so that the rename stays inside one file system."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, then rename it to `path`; its folder is made if missing.
 
     Raises:
         RenderingError: If the file cannot be written; what stood at `path` before is untouched.
     """
-    temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(path) as temporary:
             write(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RenderingError(f"cannot write {path}: {reason(error)}") from error
 

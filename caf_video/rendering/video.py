@@ -13,7 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from caf_video.errors import InputError
-from caf_video.rendering.files import RenderingError, reason, temporary_beside
+from caf_video.files import temporary_beside
+from caf_video.rendering.files import RenderingError, reason
 from caf_video.rendering.overlay import check_frames
 
 _CODEC: Final = "libx264"

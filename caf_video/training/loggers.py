@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from caf_video.errors import CafVideoError
+from caf_video.files import written_whole
 
 _ROWS_BETWEEN_WRITES = 25
 
@@ -69,9 +69,8 @@ class MetricsFile(Logger):
         for step in sorted(self._rows):
             row = {name: f"{value:.7g}" for name, value in self._rows[step].items()}
             writer.writerow({"step": step, **row})
-        temporary = self._file.with_suffix(".csv.tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(temporary, self._file)
+        with written_whole(self._file) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
         self._unwritten = 0
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from caf_video.attention.exact import solve_affine
 from caf_video.attention.objectives import ClassSpecific, SquaredDistance
 from caf_video.attention.problems import Problems, pose
-from caf_video.attention.spectral import solve_spectral
+from caf_video.attention.spectral import IDLE, solve_spectral
 from caf_video.errors import InputError
 
 
@@ -103,8 +103,8 @@ def test_finished_problems_leave_the_batch(generator) -> None:
     problems = problems_of("conv", maps(generator, 6))
     solution = solve_spectral(problems, second_look=False)
     sizes = problems.response.evaluated
-    assert sizes == sorted(sizes, reverse=True)
-    assert sum(sizes) == solution.steps.sum()
+    assert sizes == sorted(sizes, reverse=True) and sizes[-1] < sizes[0]
+    assert solution.steps.sum() <= sum(sizes) <= solution.steps.sum() / (1 - IDLE)
     assert len(sizes) == solution.steps.max()
 
 
@@ -113,7 +113,7 @@ def test_a_second_look_finds_lower_minima_and_is_counted(generator) -> None:
     once, twice = (problems_of("relu", a) for _ in range(2))
     first = solve_spectral(once, second_look=False)
     second = solve_spectral(twice)
-    assert sum(twice.response.evaluated) == second.steps.sum()
+    assert second.steps.sum() <= sum(twice.response.evaluated) <= second.steps.sum() / (1 - IDLE)
     assert second.losses.sum() < first.losses.sum()
     assert second.steps.sum() < 2 * first.steps.sum()
 

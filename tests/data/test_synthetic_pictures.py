@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from caf_video.data.images import read_image, read_image_set
-from caf_video.data.synthetic import pictures as pictures_module
 from caf_video.data.synthetic.picture_scene import PICTURE_CLASSES, picture_box, render_picture
 from caf_video.data.synthetic.pictures import PicturesError, picture_jobs, write_pictures
 from caf_video.data.synthetic.processes import in_processes
@@ -220,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pictures_module.os, "replace", full)
+    monkeypatch.setattr("caf_video.files.os.replace", full)
     with pytest.raises(PicturesError, match=r"cannot write .*\.jpg: No space left on device"):
         write_pictures(tmp_path, train_per_class=1, val_per_class=0, test_per_class=0, workers=1)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path != occupied]

@@ -1,14 +1,13 @@
 """Lists of images as text: lines of `key value`, and CSV tables of labels and boxes."""
 
-import csv
-import io
 import math
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from caf_video.data.csv_rows import csv_rows
 from caf_video.data.images.image import Box
 from caf_video.data.images.image_set import ImageSetError
 from caf_video.data.manifest import SPLITS
@@ -99,7 +98,7 @@ def read_table(path: Path) -> list[TableImage]:
     Raises:
         ImageSetError: Names the file and line, and what is wrong with it.
     """
-    rows = _csv_rows(path)
+    rows = csv_rows(read_text(path), path.name, ImageSetError)
     line, header = next(rows, (1, []))
     with_boxes = _require_columns(header, f"{path.name} line {line}")
     images: dict[str, TableImage] = {}
@@ -121,21 +120,7 @@ def table_columns(path: Path) -> list[str]:
     Raises:
         ImageSetError: If it cannot be read.
     """
-    return next(_csv_rows(path), (1, []))[1]
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, their cells stripped, each with its line."""
-    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    line = 1
-    try:
-        for cells in rows:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield line, stripped
-            line = rows.line_num + 1
-    except csv.Error as error:
-        raise ImageSetError(f"{path.name} line {line}: not CSV: {error}") from error
+    return next(csv_rows(read_text(path), path.name, ImageSetError), (1, []))[1]
 
 
 def _require_columns(header: Sequence[str], place: str) -> bool:

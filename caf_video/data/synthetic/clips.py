@@ -1,7 +1,6 @@
 """Synthetic driving clips on disk: mp4 files, a manifest and the boxes of the evidence."""
 
 import csv
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from caf_video.data.synthetic.scene import FPS, FRAMES, draw_place
 from caf_video.data.synthetic.sessions import sessions_of_splits, shuffled_places
 from caf_video.data.synthetic.truth import ground_truth
 from caf_video.errors import CafVideoError, InputError
+from caf_video.files import written_whole
 
 _BOX_COLUMNS = ("clip_id", "frame_index", "x1", "y1", "x2", "y2", "visible")
 
@@ -154,15 +154,11 @@ def _video_path(out: Path, job: DrivingClip) -> Path:
 def _render_job(job: DrivingClip, out: Path) -> None:
     path = _video_path(out, job)
     clip = render_clip(job.event_class, session=job.session, variant=job.variant)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _encode(clip.frames, temporary)
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            _encode(clip.frames, temporary)
     except OSError as error:  # said here: PyAV's errors do not travel between processes
         raise _unwritable(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _encode(frames: np.ndarray, path: Path) -> None:
@@ -189,18 +185,13 @@ def _unwritable(path: Path, error: OSError) -> SyntheticClipsError:
 
 
 def _write_boxes(jobs: list[DrivingClip], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_BOX_COLUMNS)
-            for job in jobs:
-                place = draw_place(job.session, job.variant)
-                states = event_states(job.event_class, place)
-                boxes, visible = ground_truth(place, states, states.actor)
-                for index in range(FRAMES):
-                    corners = [f"{value:.2f}" for value in boxes[index]]
-                    writer.writerow([job.clip_id, index, *corners, int(visible[index])])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_BOX_COLUMNS)
+        for job in jobs:
+            place = draw_place(job.session, job.variant)
+            states = event_states(job.event_class, place)
+            boxes, visible = ground_truth(place, states, states.actor)
+            for index in range(FRAMES):
+                corners = [f"{value:.2f}" for value in boxes[index]]
+                writer.writerow([job.clip_id, index, *corners, int(visible[index])])

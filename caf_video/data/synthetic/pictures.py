@@ -1,7 +1,6 @@
 """Generated still pictures on disk: JPEG files and a table of labels, splits and boxes."""
 
 import csv
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from caf_video.data.synthetic.picture_scene import (
 from caf_video.data.synthetic.processes import in_processes
 from caf_video.data.synthetic.sessions import sessions_of_splits, shuffled_places
 from caf_video.errors import CafVideoError, InputError
+from caf_video.files import written_whole
 
 _COLUMNS = ("image", "label", "split", "x1", "y1", "x2", "y2")
 
@@ -112,11 +112,12 @@ def _write_picture(job: PictureJob, out: Path, size: int) -> Box:
         return picture_box(job.label, session=job.session, variant=job.variant, size=size)
     picture = render_picture(job.label, session=job.session, variant=job.variant, size=size)
 
-    def save(temporary: Path) -> None:
-        # Full colour resolution: small red things are what tells some classes.
-        Image.fromarray(picture.pixels).save(temporary, "JPEG", quality=95, subsampling=0)
-
-    _write_whole(path, save)
+    try:
+        with written_whole(path) as temporary:
+            # Full colour resolution: small red things are what tells some classes.
+            Image.fromarray(picture.pixels).save(temporary, "JPEG", quality=95, subsampling=0)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     return picture.box
 
 
@@ -128,26 +129,16 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _write_table(rows: list[tuple[PictureJob, Box]], path: Path) -> None:
-    def save(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+    try:
+        with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(_COLUMNS)
             for job, box in rows:
                 corners = [f"{number:.2f}" for number in box]
                 writer.writerow([job.name, job.label, job.split, *corners])
-
-    _write_whole(path, save)
-
-
-def _write_whole(path: Path, save: Callable[[Path], None]) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save(temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise PicturesError(f"cannot write {path}: {error.strerror or error}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> PicturesError:
+    return PicturesError(f"cannot write {path}: {error.strerror or error}")
