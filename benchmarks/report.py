@@ -122,6 +122,7 @@ def to_markdown(
         target = "–" if row.target is None else str(row.target)
         reached = {None: "–", True: "yes", False: "**no**"}[row.reached]
         what = f"{row.what} ({row.note})" if row.note else row.what
+        what = what.replace("|", r"\|")  # which would end the cell
         lines.append(
             f"| {row.case} | {what} | {_number(row.value)}{row.unit} | "
             f"{_number(low)} … {_number(high)} | {target} | {reached} |"

@@ -423,9 +423,14 @@ def localize(
         track=_track,
     )
     title = f"{subject.backbone}, {subject.trained}"
-    shown = Table(*tables.header(done.scores, full=False), title=title)
-    for row in done.scores.rows:
-        shown.add_row(*tables.cells(row, done.scores, subject, full=False))
+    shown = Table(title=title)
+    rows = [tables.cells(row, done.scores, subject, full=False) for row in done.scores.rows]
+    for column, cells in zip(tables.header(done.scores, full=False), zip(*rows), strict=True):
+        longest = max(len(word) for cell in [column, *cells] for word in cell.split())
+        width = None if column == "protocol" else longest  # so narrow that no name is cut short
+        shown.add_column(column, width=width, min_width=longest)
+    for row in rows:
+        shown.add_row(*row)
     out.print(shown)
     for note in done.notes:
         out.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -435,7 +440,8 @@ def localize(
         highlight=False,
     )
     if json is not None:
-        out.print(f"All of it, image by image: {json}; the table: {json.with_suffix('.md')}")
+        table = json.with_suffix(".md")
+        out.print(f"All of it, image by image: {json}; the table: {table}", soft_wrap=True)
     if pictures is not None:
         out.print(f"Pictures: {pictures}", soft_wrap=True)
 

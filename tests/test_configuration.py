@@ -409,6 +409,9 @@ def test_the_search_path_is_respected(tmp_path, script) -> None:
         (["run_dir=out", "model.pooling=max"], "pooling is 'max'"),
         (["run_dir=out", "data=cub"], "train on them with --config-name retrieval or classifier"),
         (["run_dir=out", "kind=audio"], "kind=audio: it is one of recurrent, retrieval, class"),
+        (["run_dir=null"], "run_dir is null: give it a path"),
+        (["run_dir=out", "trainer.max_epochs=word"], "wanted a whole number"),
+        (["run_dir=out", "trainer.precision=7"], "trainer: Precision"),
     ],
     ids=str,
 )
@@ -428,6 +431,7 @@ def test_the_script_says_in_one_line_what_is_wrong(
     ("kind", "choices", "told"),
     [
         ("retrieval", ["root=nowhere"], "no folder at"),
+        ("retrieval", ["root=null"], "root is null: give it a path"),
         ("retrieval", ["root={folder}"], "images.txt"),
         ("retrieval", ["tuning=adl"], "tuning=adl: an embedding has no classes"),
         ("retrieval", ["data.samples_per_class=1"], "at least 2 x 2"),

@@ -134,6 +134,12 @@ def build(config: DictConfig, section: str, **known: Any) -> Any:
 
 
 def _require_sensible(choices: dict[str, Any]) -> None:
+    for name in sorted({"features", "root", "run_dir"} & choices.keys()):
+        if choices[name] is None:
+            raise InputError(f"{name} is null: give it a path, {name}=PATH")
+    epochs = choices["trainer"].get("max_epochs", 1)
+    if not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"trainer.max_epochs={epochs}: wanted a whole number, 1 or more")
     kind = choices["kind"]
     if kind not in KINDS:
         raise InputError(f"kind={kind}: it is one of {', '.join(KINDS)}, as the main files say")

@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
 from caf_video.training.callbacks import RunCheckpoints, TrainingError
@@ -154,6 +155,7 @@ def train_run(
     Raises:
         TrainingInterrupted: On Ctrl-C, after last.ckpt is saved.
         TrainingError: The loss is no number any more, or the folder cannot be written.
+        InputError: Lightning takes no such settings of the trainer.
         CafVideoError: The samples cannot be used.
     """
     data.setup("fit")
@@ -171,17 +173,20 @@ def train_run(
     unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
     bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
     with _quiet_lightning():
-        trainer = make_trainer(
-            default_root_dir=run.folder,
-            logger=[MetricsFile(run.folder, resume_step=run.step), *loggers],
-            callbacks=[checkpoints, *bar],
-            enable_progress_bar=progress_bar,
-            enable_model_summary=False,
-            enable_checkpointing=False,  # ours saves
-            num_sanity_val_steps=0,  # a metric of a few samples checks nothing
-            use_distributed_sampler=False,  # the batches know their process
-            **unvalidated,
-        )
+        try:
+            trainer = make_trainer(
+                default_root_dir=run.folder,
+                logger=[MetricsFile(run.folder, resume_step=run.step), *loggers],
+                callbacks=[checkpoints, *bar],
+                enable_progress_bar=progress_bar,
+                enable_model_summary=False,
+                enable_checkpointing=False,  # ours saves
+                num_sanity_val_steps=0,  # a metric of a few samples checks nothing
+                use_distributed_sampler=False,  # the batches know their process
+                **unvalidated,
+            )
+        except (TypeError, ValueError, MisconfigurationException) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         with checkpoints.interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=run.last)
 

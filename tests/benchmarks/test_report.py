@@ -18,13 +18,13 @@ def test_a_row_is_judged_by_its_median_or_by_its_worst_value() -> None:
 def test_both_files_hold_what_was_found(tmp_path: Path) -> None:
     rows = [
         Row("net", "faster", [3.0, 4.0, 5.0], at_least(4, "×"), unit="×"),
-        Row("net", "loss", [1e-3], at_most(1e-4), worst=True, note="64 starts"),
+        Row("net", "loss of |f|", [1e-3], at_most(1e-4), worst=True, note="64 starts"),
     ]
     timings = [Timing("net", "solver", [0.002, 0.004], [0.003, 0.005], calls=9, share=1.0)]
     write(tmp_path, rows, timings, {"processor": "a fast one"}, ["Networks are seeded."])
     table = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert "| net | faster | 4× | 3.5 … 4.5 | ≥ 4× | yes |" in table
-    assert "| net | loss (64 starts) | 0.001 | 0.001 … 0.001 | ≤ 0.0001 | **no** |" in table
+    assert r"| net | loss of \|f\| (64 starts) | 0.001 | 0.001 … 0.001 | ≤ 0.0001 | **no** |" in table
     assert "| net | solver | 3 (2.5 … 3.5) | 4 (3.5 … 4.5) |" in table
     assert "* processor: a fast one" in table and "* Networks are seeded." in table
     found = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))

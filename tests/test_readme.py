@@ -1,0 +1,79 @@
+"""What the README says works: its Python runs, its commands take what they are given."""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import typer
+
+from caf_video.cli import app
+from caf_video.data.clips import Clip
+from caf_video.data.features import FeatureStore
+from caf_video.pipeline.train import compose_config, train
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+PLAIN = re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = sorted(
+    {
+        line.partition("#")[0].strip()
+        for block in PLAIN
+        for line in block.splitlines()
+        if line.startswith("caf-video ")
+    }
+)
+
+
+# The README's network is a random one: its mean logit may be positive.
+@pytest.mark.filterwarnings("ignore::caf_video.attention.AttentionWarning")
+def test_its_python_runs_from_top_to_bottom(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_clips: Callable[..., list[Clip]],
+    make_store: Callable[..., FeatureStore],
+) -> None:
+    first, *others = make_clips()
+    make_store([replace(first, clip_id="left-1"), *others])
+    monkeypatch.chdir(tmp_path)
+    overrides = "features=features run_dir=runs/mine model.channels=4 trainer.max_epochs=1"
+    train(compose_config([*overrides.split(), "data.batches_per_epoch=1", "progress_bar=false"]))
+    assert len(PYTHON) >= 3
+    names: dict[str, object] = {}
+    for block in PYTHON:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["result"].heatmaps.shape == (4, 224, 224)  # type: ignore[attr-defined]
+    assert names["result"].filters.shape == (4, 7, 7)  # type: ignore[attr-defined]
+    assert names["result"].solver == "exact"  # type: ignore[attr-defined]
+    assert names["clip"].filters.shape == (1, 3, 2, 3)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_takes_what_the_readme_gives_it(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+    if name == "train":
+        if "--config-dir" in arguments:
+            return  # of a folder that is the reader's
+        config_name = "recurrent"
+        if arguments[0] == "--config-name":
+            config_name, arguments = arguments[1], arguments[2:]
+        config = compose_config(arguments, config_name)
+        assert config.run_dir.startswith("runs/") and config.kind == config_name
+        return
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    context = command.make_context(name, list(arguments))  # an unknown option is an error
+    assert context.params
+
+
+def test_the_commands_of_the_readme_are_those_there_are() -> None:
+    named = {line.split()[1] for line in COMMANDS} | set(re.findall(r"`caf-video ([a-z-]+)", TEXT))
+    assert named == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_every_link_and_picture_of_the_readme_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        if not target.startswith("http"):
+            assert (ROOT / target).is_file(), target
