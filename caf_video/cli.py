@@ -425,7 +425,8 @@ def localize(
     title = f"{subject.backbone}, {subject.trained}"
     shown = Table(title=title)
     rows = [tables.cells(row, done.scores, subject, full=False) for row in done.scores.rows]
-    for column, cells in zip(tables.header(done.scores, full=False), zip(*rows), strict=True):
+    columns = zip(*rows, strict=True)
+    for column, cells in zip(tables.header(done.scores, full=False), columns, strict=True):
         longest = max(len(word) for cell in [column, *cells] for word in cell.split())
         width = None if column == "protocol" else longest  # so narrow that no name is cut short
         shown.add_column(column, width=width, min_width=longest)

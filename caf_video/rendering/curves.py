@@ -89,7 +89,7 @@ def threshold_curves(
     """
     if not panels or not any(panels.values()):
         raise InputError("no threshold curves to draw")
-    with _panels(len(panels)) as (axes, drawn):
+    with _panels(len(panels), width=6.6) as (axes, drawn):
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for number, (name, (thresholds, accuracies)) in enumerate(lines.items()):
                 x, y = np.asarray(thresholds, np.float64), np.asarray(accuracies, np.float64)
@@ -106,16 +106,19 @@ def threshold_curves(
             axis.set_xlim(0, 1)
             axis.set_ylim(0, 1.02)
             axis.tick_params(length=0)
-            axis.legend(fontsize=7, labelcolor="#1c1e22", framealpha=0.9, edgecolor="none")
+            legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)  # hides none
+            legend.get_frame().set_edgecolor("none")
     return drawn()
 
 
 @contextmanager
-def _panels(count: int) -> Iterator[tuple[Sequence[Axes], Callable[[], Image.Image]]]:
+def _panels(
+    count: int, *, width: float = 4.8
+) -> Iterator[tuple[Sequence[Axes], Callable[[], Image.Image]]]:
     """Axes side by side to draw on inside, and the picture of them, to be asked for afterwards."""
     buffer = io.BytesIO()
     with rc_context(_STYLE):
-        figure = Figure(figsize=(4.8 * count, 3.1), dpi=160, layout="constrained")
+        figure = Figure(figsize=(width * count, 3.1), dpi=160, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         yield figure.subplots(1, count, squeeze=False)[0], lambda: Image.open(buffer).convert("RGB")
         canvas.print_png(buffer)

@@ -342,20 +342,22 @@ def test_the_command_writes_the_table_and_the_record(
     (root / "boxes.csv").write_text("\n".join(rows))
     record = tmp_path / "out.json"
     arguments = f"localize --dataset imagenet --root {root} --backbone resnet18 --weights none"
-    arguments += f" --method l2-caf,grad-cam,cam --protocol cam,simple --json {record}"
+    methods = ("l2-caf", "grad-cam", "l2-caf-class-centered")
+    arguments += f" --method {','.join(methods)} --protocol cam,maxboxacc_v2 --json {record}"
     monkeypatch.setattr("sys.argv", ["caf-video", *arguments.split()])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
     found = json.loads(record.read_text())
     assert len(found["rows"]) == 6 and len(found["images"]) == 3
-    assert found["images"][0]["iou"]["simple"].keys() == {"l2-caf", "grad-cam", "cam"}
+    assert found["images"][0]["iou"]["cam"].keys() == set(methods)
     header = record.with_suffix(".md").read_text().splitlines()[0]
     assert header == (
         "| protocol | method | backbone | trained | GT-known LOC | top-1 LOC | top-5 LOC | "
         "Δ top-1 LOC |"
     )
-    assert "GT-known LOC" in capsys.readouterr().out
+    shown = capsys.readouterr().out  # 80 columns wide
+    assert {"GT-known", "maxboxacc_v2", "(oracle)", *methods} <= set(shown.split())
 
 
 def test_a_run_of_images_is_localised_and_one_of_clips_is_not(
