@@ -56,7 +56,8 @@ class RunCheckpoints(pl.Callback):
 
         def hear(number: int, frame: FrameType | None) -> None:
             self._interrupted = True
-            signal.signal(signal.SIGINT, previous)
+            # Not the previous one: a job in the background was started with SIGINT ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
         signal.signal(signal.SIGINT, hear)
         try:

@@ -141,13 +141,17 @@ def test_ctrl_c_in_the_last_batch_lets_the_run_finish(
     assert_same_end(tmp_path, finished)
 
 
-def test_a_second_ctrl_c_stops_at_once(store_folder, tmp_path) -> None:
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(TrainingInterrupted, match="at once"):
-        run_training(
-            tmp_path, store_folder, loss=SpoiltLoss(5, lambda loss: interrupt(interrupt(loss)))
-        )
-    assert signal.getsignal(signal.SIGINT) is handler
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=str)
+def test_a_second_ctrl_c_stops_at_once(store_folder, tmp_path, handler) -> None:
+    before = signal.signal(signal.SIGINT, handler)  # ignored: a job that runs in the background
+    try:
+        with pytest.raises(TrainingInterrupted, match="at once"):
+            run_training(
+                tmp_path, store_folder, loss=SpoiltLoss(5, lambda loss: interrupt(interrupt(loss)))
+            )
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert load_run(tmp_path).step == LENGTH  # the first epoch's
 
 
