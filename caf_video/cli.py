@@ -521,21 +521,23 @@ def _track(items: Iterable[Item], *, description: str, total: int) -> Iterator[I
 
 @contextmanager
 def one_line_failures() -> Iterator[None]:
-    """Expected failures are one line on stderr and exit code 2; Ctrl-C says how to go on."""
+    """Expected failures are one line on stderr and exit code 2."""
     try:
         yield
     except CafVideoError as error:
         err.print(f"caf-video: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(EXIT_EXPECTED_FAILURE) from error
-    except KeyboardInterrupt as error:
-        err.print("Interrupted; the same command goes on from here.")
-        raise SystemExit(EXIT_INTERRUPTED) from error
 
 
 def main() -> None:
-    """The console script."""
-    with one_line_failures():
-        app(prog_name="caf-video")
+    """The console script. Ctrl-C, which Typer makes an exit code, says how to go on."""
+    try:
+        with one_line_failures():
+            app(prog_name="caf-video")
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:
+            err.print("Interrupted; the same command goes on from here.")
+        raise
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ import cv2
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes; on an error or Ctrl-C what has not begun is given up at once.
+    """A pool of processes; what has not begun when the context ends, also by Ctrl-C, is given up.
 
     They are spawned: a fork would inherit other libraries' threads.
     """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_up) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_set_up)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)  # only once: a second call would take it back
 
 
 def _set_up() -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caf_video import cli
+
 CAF_VIDEO = Path(sys.executable).with_name("caf-video")
 EPOCHS = ("trainer.max_epochs=1", "data.batches_per_epoch=2")
 
@@ -161,6 +163,20 @@ def test_an_expected_failure_is_one_line_and_exit_code_2(
     text = caf_video(*(word.format(**places) for word in arguments), code=2, cwd=tmp_path)
     assert words in text
     assert len(text.strip().splitlines()) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("caf_video.data.synthetic.write_pictures", interrupted)
+    monkeypatch.setattr("sys.argv", ["caf-video", "synth-pictures", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Interrupted; the same command goes on from here.\n"
 
 
 def _first(demo: Path) -> str:

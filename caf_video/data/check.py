@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -60,7 +60,7 @@ def check_clips(
     timeout_seconds: float = 30.0,
     workers: int = 2,
     probe: Probe = probe_clip,
-) -> Iterator[ClipCheck]:
+) -> Generator[ClipCheck]:
     """Open every clip in a process that can be killed, and yield what came of it, in order.
 
     The processes stay for many clips; one that hangs for longer than `timeout_seconds`, or dies, is
@@ -85,7 +85,7 @@ def check_clips(
     return _check(clips, openers)
 
 
-def _check(clips: Sequence[Clip], openers: Sequence["_Opener"]) -> Iterator[ClipCheck]:
+def _check(clips: Sequence[Clip], openers: Sequence["_Opener"]) -> Generator[ClipCheck]:
     """Each thread waits for one process at a time; the threads do nothing else."""
     idle: SimpleQueue[_Opener] = SimpleQueue()
     for opener in openers:

@@ -1,5 +1,6 @@
 """clips ─► which of them can be read, and why the others cannot."""
 
+from contextlib import closing
 from pathlib import Path
 
 from caf_video.data.check import ClipCheck, check_clips
@@ -38,7 +39,8 @@ def check(
         timeout_seconds=timeout_seconds,
         workers=min(workers, max(len(clips), 1)),
     )
-    checked = list(track(checks, description="Checking clips", total=len(clips)))
+    with closing(checks):
+        checked = list(track(checks, description="Checking clips", total=len(clips)))
     if good is not None:
         write_manifest([one.clip for one in checked if one.ok], good)
     return checked

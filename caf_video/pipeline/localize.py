@@ -160,10 +160,10 @@ def _chosen(
     chosen = require_methods(names)
     for method in chosen:
         if method.of_class and not known:
-            what = "has no classes" if subject.classes is None else "has other classes"
+            others = f"has other classes than the {len(image_set.label_names)} of the images"
             raise InputError(
                 f"method {method.name} shows a class, and this network ({subject.backbone}, "
-                f"{subject.trained}) {what} than the {len(image_set.label_names)} of the images: "
+                f"{subject.trained}) {'has none' if subject.classes is None else others}: "
                 "leave it out"
             )
     return chosen

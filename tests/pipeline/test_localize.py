@@ -279,7 +279,7 @@ def test_choices_that_cannot_be_are_one_line(root: Path, embedder: Subject) -> N
         localize("folder", root, embedder, methods=["heat"])
     with pytest.raises(InputError, match="unknown protocol 'voc'"):
         localize("folder", root, embedder, protocols=["voc"])
-    with pytest.raises(InputError, match="method cam shows a class, .* has no classes"):
+    with pytest.raises(InputError, match="method cam shows a class, .* has none"):
         localize("folder", root, embedder, methods=["cam"])
     backbone = of_backbone(load_backbone("resnet18", weights="none"))
     with pytest.raises(InputError, match="has other classes than the 3 of the images"):

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,12 +86,12 @@ def write_driving_clips(
     try:
         missing = [job for job in jobs if not _video_path(out, job).is_file()]
         out.mkdir(parents=True, exist_ok=True)
-        rendered = in_processes(partial(_render_job, out=out), missing, workers)
-        done: Iterable[DrivingClip] = (clip for clip, _ in rendered)
-        if track is not None:
-            done = track(done, description="Rendering clips", total=len(missing))
-        for _ in done:
-            pass
+        with closing(in_processes(partial(_render_job, out=out), missing, workers)) as rendered:
+            done: Iterable[DrivingClip] = (clip for clip, _ in rendered)
+            if track is not None:
+                done = track(done, description="Rendering clips", total=len(missing))
+            for _ in done:
+                pass
         write_manifest(
             [
                 Clip(job.clip_id, _video_path(out, job), job.event_class, session=job.session_name,

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,10 +86,11 @@ def write_pictures(
     if not jobs:
         raise InputError("0 pictures asked for: nothing to render")
     work = partial(_write_picture, out=out, size=size)
-    done: Iterable[tuple[PictureJob, Box]] = in_processes(work, jobs, workers)
-    if track is not None:
-        done = track(done, description="Rendering pictures", total=len(jobs))
-    boxes = dict(done)
+    with closing(in_processes(work, jobs, workers)) as rendered:
+        done: Iterable[tuple[PictureJob, Box]] = rendered
+        if track is not None:
+            done = track(done, description="Rendering pictures", total=len(jobs))
+        boxes = dict(done)
     table = out / "images.csv"
     _write_table([(job, boxes[job]) for job in jobs], table)
     return table

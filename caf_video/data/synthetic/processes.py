@@ -1,7 +1,7 @@
 """Rendering in several processes that can be interrupted."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import as_completed
 from typing import TypeVar
 
@@ -13,8 +13,10 @@ Result = TypeVar("Result")
 
 def in_processes(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None
-) -> Iterator[tuple[Job, Result]]:
+) -> Generator[tuple[Job, Result]]:
     """Each job with what `work` made of it, as it is finished; in this process if one is enough.
+
+    Close it (`contextlib.closing`): Ctrl-C may come while the caller has the result, and not here.
 
     Args:
         work: Can be pickled, as its jobs, results and expected errors can.
