@@ -136,6 +136,22 @@ def test_a_demo_that_is_run_again_does_nothing_twice(demo: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_a_demo_interrupted_in_training_is_told_to_be_run_again_as_it_was(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from caf_video.models import load_backbone
+    from caf_video.pipeline.demo import run_demo
+    from caf_video.training import TrainingInterrupted
+
+    def interrupted(_: object) -> None:
+        raise TrainingInterrupted("the same command with ckpt_path=last")
+
+    monkeypatch.setattr("caf_video.pipeline.demo.train", interrupted)
+    backbone = load_backbone("efficientnet_lite0")
+    with pytest.raises(KeyboardInterrupt):  # of which the command makes its own advice
+        run_demo(demo, backbone=backbone, sessions=(2, 2, 2), overrides=EPOCHS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

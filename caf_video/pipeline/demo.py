@@ -31,6 +31,7 @@ from caf_video.pipeline.synthetic_attention import (
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
+from caf_video.training import TrainingInterrupted
 
 SIZE = (256, 448)  # height and width, of the clips and of the network's input: nothing is resampled
 EXPLAINED_RIGHT, EXPLAINED_WRONG = 12, 4  # clips in the report
@@ -73,6 +74,7 @@ def run_demo(
 
     Raises:
         CafVideoError: A stage cannot do its work; says which and why.
+        KeyboardInterrupt: On Ctrl-C, also in training.
     """
     folder = output_folder(out)
     seconds = Stopwatch(folder / "seconds.json")
@@ -97,7 +99,10 @@ def run_demo(
         config.ckpt_path = (
             "last" if (folder / "run" / "checkpoints" / "last.ckpt").exists() else None
         )
-        run_folder = train(config)
+        try:
+            run_folder = train(config)
+        except TrainingInterrupted as error:  # whose advice is for `train`: here the same command
+            raise KeyboardInterrupt from error
     with seconds.stage("evaluate"):
         evaluation = evaluate(run_folder, track=track)
     boxes_csv = manifest.parent / "boxes.csv"
