@@ -54,4 +54,6 @@ def test_the_wheel_is_what_runs_and_carries_its_configuration(installed: Path) -
     module, configuration = done.stdout.split()
     assert str(installed.parent) in module
     assert Path(configuration).parent == Path(module).parent
-    assert (Path(configuration) / "recurrent.yaml").is_file()
+    carried = {path.relative_to(configuration) for path in Path(configuration).rglob("*.yaml")}
+    conf = ROOT / "conf"
+    assert carried == {path.relative_to(conf) for path in conf.rglob("*.yaml")}
