@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from benchmarks.report import escaped
 from caf_video import explain, grad_cam
 from caf_video.attention import AttentionWarning
 from caf_video.data.images import LabelledImage, read_image, read_image_set
@@ -141,7 +142,7 @@ def table(found: dict[str, dict[str, float]], images: int) -> str:
     lines = [f"| {images} photographs | {' | '.join(VARIANTS)} |", "|---|---|---|---|"]
     for name in names:
         cells = " | ".join(f"{found[variant][name]:.3f}" for variant in VARIANTS)
-        lines.append(f"| {name} | {cells} |")
+        lines.append(f"| {escaped(name)} | {cells} |")
     lines += ["", f"Mean logit, of the rows as they are: {found['Eq. 2']['mean logit']:.2f}."]
     return "\n".join(lines) + "\n"
 

@@ -122,9 +122,8 @@ def to_markdown(
         target = "–" if row.target is None else str(row.target)
         reached = {None: "–", True: "yes", False: "**no**"}[row.reached]
         what = f"{row.what} ({row.note})" if row.note else row.what
-        what = what.replace("|", r"\|")  # which would end the cell
         lines.append(
-            f"| {row.case} | {what} | {_number(row.value)}{row.unit} | "
+            f"| {row.case} | {escaped(what)} | {_number(row.value)}{row.unit} | "
             f"{_number(low)} … {_number(high)} | {target} | {reached} |"
         )
     lines += [
@@ -142,6 +141,11 @@ def to_markdown(
         lines.append(f"| {timing.case} | {timing.contender}{share} | {process} | {wall} |")
     lines += ["", *(f"* {note}" for note in notes), ""]
     return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text for a cell of a Markdown table, which a bare | would end."""
+    return text.replace("|", r"\|")
 
 
 def write(

@@ -455,6 +455,15 @@ def test_with_images_too_it_says_in_one_line_what_is_wrong(
     assert told in error and len(error.splitlines()) == 1
 
 
+def test_ctrl_c_before_the_training_is_one_line(monkeypatch, script) -> None:
+    def interrupted(_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("caf_video.pipeline.train.train", interrupted)
+    code, _, error = script("retrieval", "root=pictures", "run_dir=out")
+    assert (code, error) == (130, "Interrupted; the same command goes on from here.\n")
+
+
 @pytest.mark.parametrize("kind", sorted(IMAGES))
 def test_a_missing_root_is_asked_for(script, kind) -> None:
     code, _, error = script(kind, "run_dir=out")

@@ -80,7 +80,10 @@ class RecurrentTail:
 
     @cached_property
     def _product(self) -> Tensor:
-        """What a row of filters is multiplied by, (m, n, k), in any layout: P_t, or A_t itself."""
+        """What a row of filters is multiplied by, (m, n, k), in any layout: P_t, or A_t itself.
+
+        Made on first use: who only asks for the embeddings does not need it.
+        """
         cells = self._cells
         by_frame = cells.transpose(0, 1).flatten(0, 1)  # (m, c, n)
         weight = self._layers[0].input_weight

@@ -114,7 +114,8 @@ class FeatureStore:
                     "choose another folder, or delete this one"
                 )
             text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
-            _write_whole(_description_file(folder), text.encode())
+            with written_whole(_description_file(folder)) as part:
+                part.write_bytes(text.encode())
         except OSError as error:
             raise _unwritable(folder, error) from error
         return cls(folder, description)
@@ -190,7 +191,8 @@ class FeatureStore:
             metadata={"clip_id": features.clip_id, "clip_key": clip_key},
         )
         try:
-            _write_whole(self._file(features.clip_id), payload)
+            with written_whole(self._file(features.clip_id)) as part:
+                part.write_bytes(payload)
         except OSError as error:
             raise _unwritable(self._file(features.clip_id), error) from error
 
@@ -272,11 +274,6 @@ def _clips_folder(folder: Path) -> Path:
 def _short(value: object) -> str:
     text = str(value)
     return f"{text[:12]}…" if len(text) == 64 else text  # a digest
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    with written_whole(file) as temporary:
-        temporary.write_bytes(content)
 
 
 def _unwritable(path: Path, error: OSError) -> FeatureStoreError:

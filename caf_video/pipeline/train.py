@@ -86,7 +86,11 @@ def script(config_name: str) -> None:
             raise SystemExit(2) from error
         print(f"Trained: {run}")
 
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+    except KeyboardInterrupt as error:  # before the training, which hears Ctrl-C itself
+        print("Interrupted; the same command goes on from here.", file=sys.stderr)
+        raise SystemExit(130) from error
 
 
 def compose_config(overrides: Sequence[str], config_name: str = RECURRENT) -> DictConfig:
