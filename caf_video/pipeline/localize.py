@@ -8,7 +8,7 @@ from typing import Any
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
-from caf_video.pipeline.files import write_json, write_text
+from caf_video.pipeline.files import output_folder, write_json, write_text
 from caf_video.pipeline.localization import table
 from caf_video.pipeline.localization.looks import Look, Size, looks
 from caf_video.pipeline.localization.methods import METHODS, Method, require_methods
@@ -96,6 +96,11 @@ def localize(
     views = looks(protocols, whole=size or subject.size, everywhere=size is not None)
     sweeps = [] if pictures is None else [n for n in protocols if _is_swept(PROTOCOLS[n])]
     settings = _settings(image_set, images, split, subject, chosen, views) | {"sweeps": sweeps}
+    for folder in (pictures, json and json.parent):  # now, and not after the pass
+        if folder is not None:
+            output_folder(folder)
+    if json is not None and json.is_dir():
+        raise InputError(f"{json} is a folder, not a file to write to")
     parts = Parts(json, settings)
     found = measure_images(
         images, subject, chosen, views,

@@ -30,12 +30,14 @@ def colour_bar(width: int, height: int, *, contours: tuple[float, ...] = LEVELS)
 
 def heat_legend(width: int, *, contours: tuple[float, ...] = LEVELS) -> NDArray[np.uint8]:
     """The legend to stack under a frame of this width: RGB, uint8 (LEGEND_HEIGHT, width, 3)."""
-    margin, bar_width, bar_height = 8, min(120, width // 4), 10
+    margin, bar_width, bar_height = 8, min(120, width // 6), 10
     canvas = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
     canvas.paste(
         colour_bar(bar_width, bar_height, contours=contours),
         (margin, (LEGEND_HEIGHT - bar_height) // 2),
     )
-    left = margin + bar_width + 8
-    write(canvas, (left, 18), legend_text(contours), font(11), MUTED, width=width - left - margin)
+    left, text = margin + bar_width + 8, legend_text(contours)
+    room = width - left - margin
+    size = next((s for s in (11, 10, 9) if font(s).getlength(text) <= room), 8)  # 400 wide: 8
+    write(canvas, (left, 18), text, font(size), MUTED, width=room)
     return np.asarray(canvas).copy()

@@ -108,7 +108,10 @@ class EmbeddingModule(TrainingModule):
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """The loss of a batch."""
-        loss = self.loss(self.model(batch.inputs), batch.labels)
+        embeddings = self.model(batch.inputs)
+        if not embeddings.isfinite().all():
+            return embeddings.sum()  # no number either: `RunCheckpoints` stops and says what helps
+        loss = self.loss(embeddings, batch.labels)
         self.log("loss", loss, prog_bar=True)
         return loss
 

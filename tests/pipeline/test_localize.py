@@ -14,7 +14,7 @@ from torch import Tensor
 from caf_video.attention import explain, grad_cam
 from caf_video.cli import main
 from caf_video.data.images import read_image
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.models import ImageNetwork, load_backbone
 from caf_video.pipeline.localization.looks import looks
 from caf_video.pipeline.localization.subject import Subject, of_backbone, of_run
@@ -327,6 +327,19 @@ def test_pictures_show_boxes_and_curves(root: Path, classifier: Subject, tmp_pat
     ]
     row = next(r for r in done.scores.rows if (r.protocol, r.method) == ("simple", "cam"))
     assert at_20 == pytest.approx(row.figures["gt_known"].value)
+
+
+def test_where_nothing_can_be_written_nothing_is_begun(root: Path, embedder: Subject) -> None:
+    def begun(*_: object, **__: object) -> Iterator[object]:
+        raise AssertionError
+
+    file = root / "images.csv"
+    with pytest.raises(CafVideoError, match=r"images\.csv is a file, not a folder"):
+        localize("folder", root, embedder, pictures=file, track=begun)
+    with pytest.raises(CafVideoError, match=r"images\.csv is a file, not a folder"):
+        localize("folder", root, embedder, json=file / "out.json", track=begun)
+    with pytest.raises(InputError, match="is a folder, not a file to write to"):
+        localize("folder", root, embedder, json=root, track=begun)
 
 
 def test_the_command_writes_the_table_and_the_record(

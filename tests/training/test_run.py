@@ -193,6 +193,13 @@ def test_a_loss_that_is_no_number_stops_the_training_before_the_weights(
     assert load_run(tmp_path).step == LENGTH
 
 
+def test_embeddings_that_are_no_numbers_stop_it_with_the_same_advice(
+    store_folder, tmp_path
+) -> None:
+    with pytest.raises(TrainingError, match=r"^the loss is nan at step 1, .* lower optimizer\.lr$"):
+        run_training(tmp_path, store_folder, lr=1e30)
+
+
 def test_a_full_disk_is_named_and_what_was_saved_is_whole(
     assert_same_end, store_folder, finished, tmp_path, monkeypatch
 ) -> None:

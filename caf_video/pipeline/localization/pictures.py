@@ -9,7 +9,6 @@ import torch
 from caf_video.attention import resize_maps
 from caf_video.data.images import LabelledImage, read_image
 from caf_video.localization import PROTOCOLS, View, localize, measure, sweep, upsample
-from caf_video.pipeline.files import output_folder
 from caf_video.pipeline.localization.looks import Look
 from caf_video.pipeline.localization.methods import Method
 from caf_video.pipeline.localization.scores import Scores
@@ -38,7 +37,7 @@ def write_pictures(
     An oracle's boxes are those at its best threshold.
 
     Args:
-        folder: For sheet-01.png and so on.
+        folder: For sheet-01.png and so on; it is there.
         images: Which, with boxes.
         label_names: Of the set.
         subject, methods, look: As measured.
@@ -49,7 +48,6 @@ def write_pictures(
     Returns:
         The sheets.
     """
-    output_folder(folder)
     thresholds = {
         row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
         for row in scores.rows
