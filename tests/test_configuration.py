@@ -306,7 +306,7 @@ def test_clips_train_two_steps(features, tmp_path, overrides) -> None:
     ("kind", "data", "overrides"),
     [
         ("retrieval", "cub", ["loss=triplet", "data.samples_per_class=3", *SMALL]),
-        ("retrieval", "cars", ["loss=n_pair", *SMALL]),
+        ("retrieval", "cars", ["loss=n_pair", "model.frozen_batch_norm=true", *SMALL]),
         ("retrieval", "folder", ["experiment=pictures", "data.samples_per_class=3", *SMALL]),
         ("classifier", "cub", ["tuning=gap", *SMALL]),
         ("classifier", "cars", ["tuning=acol", "model.erase_channels=8", *SMALL]),

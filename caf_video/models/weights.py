@@ -152,7 +152,8 @@ def _downloaded(name: str, entry: object) -> nn.Module:
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"could not download the weights of {name} ({reason}): give a file of them "
-            "(--weights FILE), or use efficientnet_lite0, whose weights are installed"
+            "(--weights FILE, of `train` model.weights=FILE), or use efficientnet_lite0, whose "
+            "weights are installed"
         ) from error
 
 

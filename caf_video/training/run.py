@@ -202,6 +202,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning 2.6 with torch 2.15; nothing that a user could mend.
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            # Frozen batch norm is, and was asked for.
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
