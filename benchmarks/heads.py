@@ -9,8 +9,8 @@ from benchmarks.networks import calibrate_batch_norm, frozen, make_maps, scale_o
 from benchmarks.peers import batched_adam_contender
 from benchmarks.report import at_least, at_most
 from caf_video.attention.objectives import SquaredDistance
-from caf_video.attention.problems import pose
-from caf_video.attention.spectral import solve_spectral
+from caf_video.attention.solvers.problems import pose
+from caf_video.attention.solvers.spectral import solve_spectral
 
 CLASSES, EMBEDDING_DIM = 1000, 128
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmarks.bench import Bench
 from benchmarks.report import at_most
-from caf_video.attention.exact import solve_affine
+from caf_video.attention.solvers.exact import solve_affine
 
 BISECTIONS = 300
 FLAT = 1e-13  # share of the largest eigenvalue below which one is zero

@@ -18,8 +18,8 @@ from benchmarks.peers import (
 )
 from benchmarks.report import Target, at_least, at_most
 from caf_video import explain
-from caf_video.attention.affine import PooledMap
-from caf_video.attention.exact import minimise_distance
+from caf_video.attention.solvers.affine import PooledMap
+from caf_video.attention.solvers.exact import minimise_distance
 
 NETWORKS = ("resnet50", "googlenet")
 OUTPUTS = ("logits", "embedding")

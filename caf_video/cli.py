@@ -74,8 +74,8 @@ def synth(
 
     Each session holds one clip of every event class. What is rendered already stays.
     """
-    from caf_video.data.synthetic import write_driving_clips
     from caf_video.pipeline.files import output_folder
+    from caf_video.synthetic import write_driving_clips
 
     manifest = write_driving_clips(
         output_folder(folder),
@@ -102,8 +102,8 @@ def synth_pictures(
     For `train --config-name retrieval` or `classifier`, and `localize --dataset folder`. What is
     rendered already stays.
     """
-    from caf_video.data.synthetic import write_pictures
     from caf_video.pipeline.files import output_folder
+    from caf_video.synthetic import write_pictures
 
     table = write_pictures(
         output_folder(folder),
@@ -399,9 +399,9 @@ def localize(
     """
     if (model is None) == (backbone is None):
         raise InputError("give --model RUN for a network of `caf-video train`, or --backbone NAME")
-    from caf_video.pipeline.localization import table as tables
-    from caf_video.pipeline.localization.subject import of_backbone, of_run
-    from caf_video.pipeline.localize import localize as measure
+    from caf_video.pipeline.localize import table as tables
+    from caf_video.pipeline.localize.explained_network import of_backbone, of_run
+    from caf_video.pipeline.localize.stage import localize as measure
 
     subject = (
         of_run(model)

@@ -187,7 +187,7 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("caf_video.data.synthetic.write_pictures", interrupted)
+    monkeypatch.setattr("caf_video.synthetic.write_pictures", interrupted)
     monkeypatch.setattr("sys.argv", ["caf-video", "synth-pictures", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
         cli.main()

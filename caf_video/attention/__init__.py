@@ -4,13 +4,14 @@ Imports nothing of ours but errors; its foreign door is torch.
 Law: same input, same output; the model is left as it was found.
 """
 
-from caf_video.attention.exact import solve_affine
+from caf_video.attention.cutting.cut import Cut, cut_network
 from caf_video.attention.explain import Explanation, explain
+from caf_video.attention.explain_clip import ClipExplanation, explain_clip, frame_influence
 from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
 from caf_video.attention.heatmap import filters_to_heatmaps, resize_maps
-from caf_video.attention.recurrent import ClipExplanation, explain_clip, frame_influence
-from caf_video.attention.solution import AttentionWarning, FilterSolution
-from caf_video.attention.split import Cut, cut_network
+from caf_video.attention.solvers.exact import solve_affine
+from caf_video.attention.solvers.solution import FilterSolution
+from caf_video.attention.warning import AttentionWarning
 
 __all__ = [
     "AttentionWarning",

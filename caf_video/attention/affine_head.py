@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from caf_video.attention.affine import AffineMap, DenseMap, PooledMap, or_one
-from caf_video.attention.cut_response import CutResponse
-from caf_video.attention.split import Cut
+from caf_video.attention.cutting.cut import Cut
+from caf_video.attention.cutting.response import CutResponse
+from caf_video.attention.solvers.affine import AffineMap, DenseMap, PooledMap, or_one
 
 AUTO_CELLS = 256  # M is found a cell at a time: beyond this many, iterating is as fast
 

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.affine_head import AUTO_CELLS, find_affine_map
-from caf_video.attention.constraints import CONSTRAINTS
-from caf_video.attention.cut_response import CutResponse
-from caf_video.attention.descent import PRESETS, solve_descent
-from caf_video.attention.exact import minimise_distance, minimise_linear
+from caf_video.attention.cutting.call import Output, check_finite
+from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network, network_outputs
+from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.heatmap import filters_to_heatmaps
-from caf_video.attention.network import Output, check_finite
 from caf_video.attention.objectives import (
     ClassSpecific,
     Objective,
@@ -21,10 +19,13 @@ from caf_video.attention.objectives import (
     Target,
     as_targets,
 )
-from caf_video.attention.problems import Problems
-from caf_video.attention.solution import FilterSolution, join_solutions, warn_caller
-from caf_video.attention.spectral import solve_spectral
-from caf_video.attention.split import Cut, Endpoint, cut_network, network_outputs
+from caf_video.attention.solvers.constraints import CONSTRAINTS
+from caf_video.attention.solvers.descent import PRESETS, solve_descent
+from caf_video.attention.solvers.exact import minimise_distance, minimise_linear
+from caf_video.attention.solvers.problems import Problems
+from caf_video.attention.solvers.solution import FilterSolution, join_solutions
+from caf_video.attention.solvers.spectral import solve_spectral
+from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
 SOLVERS = ("auto", "exact", "spectral", "descent")

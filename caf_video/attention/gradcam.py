@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.affine_head import find_affine_map, pooled_linear
-from caf_video.attention.cut_response import CutResponse
+from caf_video.attention.cutting.call import Output
+from caf_video.attention.cutting.cut import cut_network, run_to_leaf
+from caf_video.attention.cutting.response import CutResponse
+from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.heatmap import resize_maps
-from caf_video.attention.network import Output
 from caf_video.attention.objectives import Target, as_targets
-from caf_video.attention.split import cut_network, run_to_leaf
-from caf_video.attention.state import undisturbed
 from caf_video.errors import InputError
 
 Mode = Literal["relu", "abs", "signed"]

@@ -18,7 +18,7 @@ from caf_video.data.manifest import (
     write_manifest,
 )
 from caf_video.data.sampling import clip_frame_range, segment_frame_indices
-from caf_video.data.video import VideoError, VideoInfo, VideoReader, probe_video
+from caf_video.data.video.reader import VideoError, VideoInfo, VideoReader, probe_video
 
 if TYPE_CHECKING:
     from caf_video.data.features import (

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_range, segment_frame_indices
-from caf_video.data.video import VideoInfo, VideoReader
+from caf_video.data.video.reader import VideoInfo, VideoReader
 from caf_video.errors import CafVideoError, InputError
 
 Probe = Callable[[Clip, int, int], VideoInfo]

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_range, segment_frame_indices
-from caf_video.data.video import VideoError, VideoReader
+from caf_video.data.video.reader import VideoError, VideoReader
 from caf_video.errors import CafVideoError
 
 Transform = Callable[[np.ndarray], Tensor]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from caf_video.data.synthetic import read_boxes, write_driving_clips
+from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
@@ -31,6 +31,7 @@ from caf_video.pipeline.synthetic_attention import (
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
+from caf_video.synthetic import write_driving_clips
 from caf_video.training import TrainingInterrupted
 
 SIZE = (256, 448)  # height and width, of the clips and of the network's input: nothing is resampled

@@ -14,7 +14,7 @@ from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influen
 from caf_video.data.features import ClipFeatures, FeatureStore
 from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import SPLITS, Clip, read_manifest
-from caf_video.data.video import VideoReader
+from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models.backbones import load_backbone
 from caf_video.pipeline.evaluate import open_features, open_run, test_maps

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention import Explanation, explain, filters_to_heatmaps
-from caf_video.data.video import VideoReader
+from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.models.preprocessing import size_for

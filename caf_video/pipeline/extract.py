@@ -9,7 +9,7 @@ from caf_video.data.clips import assign_splits
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.frames import ClipFrames, ClipSample, load_samples
 from caf_video.data.manifest import Clip, read_clips, write_manifest
-from caf_video.data.video import VideoError
+from caf_video.data.video.reader import VideoError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.progress import Track, device, quietly
 

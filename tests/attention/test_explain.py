@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from caf_video.attention import AttentionWarning, cam, explain, solve_affine
 from caf_video.attention import explain as explain_function
-from caf_video.attention.descent import PRESETS
+from caf_video.attention.solvers.descent import PRESETS
 from caf_video.errors import InputError
 
 

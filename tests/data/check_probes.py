@@ -5,7 +5,7 @@ import signal
 import time
 
 from caf_video.data.manifest import Clip
-from caf_video.data.video import VideoError, VideoInfo
+from caf_video.data.video.reader import VideoError, VideoInfo
 
 
 def misbehave(clip: Clip, timesteps: int, candidates: int) -> VideoInfo:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caf_video.data.frames import ClipFrames, ClipSample, load_samples
 from caf_video.data.manifest import Clip, ManifestError
-from caf_video.data.video import VideoError
+from caf_video.data.video.reader import VideoError
 from caf_video.errors import CafVideoError, InputError
 
 FPS = 25

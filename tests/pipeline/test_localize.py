@@ -16,9 +16,9 @@ from caf_video.cli import main
 from caf_video.data.images import read_image
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models import ImageNetwork, load_backbone
-from caf_video.pipeline.localization.looks import looks
-from caf_video.pipeline.localization.subject import Subject, of_backbone, of_run
-from caf_video.pipeline.localize import localize
+from caf_video.pipeline.localize.explained_network import Subject, of_backbone, of_run
+from caf_video.pipeline.localize.inputs import looks
+from caf_video.pipeline.localize.stage import localize
 from caf_video.pipeline.train import compose_config, train
 from caf_video.training import CheckpointError
 
@@ -228,7 +228,7 @@ def test_protocols_with_one_input_share_a_look() -> None:
 def test_an_interrupted_pass_goes_on_where_it_stopped(
     root: Path, embedder: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caf_video.pipeline.localization.run.IMAGES_AT_ONCE", 3)
+    monkeypatch.setattr("caf_video.pipeline.localize.measure.IMAGES_AT_ONCE", 3)
     whole = localize("folder", root, embedder, json=tmp_path / "whole.json")
 
     def stops(items: Iterator[object], *, description: str, total: int) -> Iterator[object]:
@@ -256,7 +256,7 @@ def test_other_processes_measure_the_same(
     root: Path, classifier: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = localize("folder", root, classifier, protocols=["simple", "maxboxacc"])
-    monkeypatch.setattr("caf_video.pipeline.localization.run.FEWEST_FOR_PROCESSES", 1)
+    monkeypatch.setattr("caf_video.pipeline.localize.measure.FEWEST_FOR_PROCESSES", 1)
     several = localize("folder", root, classifier, protocols=["simple", "maxboxacc"], workers=2)
     assert alone.found.overlaps.keys() == several.found.overlaps.keys()
     for key, overlaps in alone.found.overlaps.items():

@@ -1,0 +1,357 @@
+"""Note how a network comes to the output of a layer, and what of that is read afterwards."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.utils._pytree import tree_map
+from torch.utils.weak import TensorWeakRef
+
+from caf_video.attention.cutting.pooled import PooledLinear, weight_and_bias
+from caf_video.attention.cutting.pytrees import (
+    SMALL,
+    is_map,
+    map_tensors,
+    put_in,
+    stand_in,
+    tensors_in,
+)
+from caf_video.errors import InputError
+
+RELUS = (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+Forward = Callable[..., Any]
+INPUTS = -1  # the network's inputs, among the recorded calls
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call before the cut: finished, or only entered, with the cut inside it.
+
+    Attributes:
+        target: A module or a torch function.
+        finished: Whether it returned before the cut.
+        output: What it returned; stand-ins for the tensors that nothing reads after the cut.
+        changed_later: Code after the cut changes it in place, so that each run needs a copy.
+    """
+
+    target: Any
+    finished: bool = False
+    output: Any = None
+    changed_later: bool = False
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run of a network, cut behind a layer.
+
+    Attributes:
+        layer: The layer.
+        cut: What gave the feature map: the layer, or the function that is the ReLU behind it.
+        cut_output: What that returned, with a stand-in for the map.
+        in_place: Whether the cut is a ReLU in place: the network may read its argument instead.
+        calls: What happened before the cut, in order.
+        inputs: What the network was called with; stand-ins where nothing reads it after the cut.
+        feature_map: A copy of the map at the cut, which later in-place code did not change.
+        outputs: What the network returned.
+        linears: Weight and bias of every linear layer behind the cut, in order.
+        pooled: What was seen of the map behind the cut.
+    """
+
+    layer: nn.Module
+    cut: Any
+    cut_output: Any
+    in_place: bool
+    calls: tuple[Call, ...]
+    inputs: Any
+    feature_map: Tensor
+    outputs: Any
+    linears: tuple[tuple[Tensor, Tensor | None], ...]
+    pooled: PooledLinear
+
+
+def record(
+    model: nn.Module,
+    network: Callable[[Any], Any],
+    inputs: Any,
+    layer: str,
+    *,
+    after_relu: bool = False,
+    leaf: bool = False,
+) -> Recording:
+    """Run a network and note how it came to the output of `layer`.
+
+    Args:
+        model: The network.
+        network: Calls it on inputs.
+        inputs: Its inputs.
+        layer: The name of one of its modules.
+        after_relu: Cut behind a ReLU that functional code applies right after the layer.
+        leaf: Let the outputs' gradient reach `feature_map`.
+
+    Raises:
+        InputError: If the layer does not run, runs twice, or gives no feature map.
+    """
+    parts = layer.split(".")
+    names = (".".join(parts[:depth]) for depth in range(len(parts) + 1))
+    around = dict.fromkeys(model.get_submodule(name) for name in names)
+    module = model.get_submodule(layer)
+    copied: frozenset[int] = frozenset()
+    while True:
+        recorder = _Recorder(layer, module, around, after_relu, leaf, copied)
+        try:
+            recording = recorder.record(network, inputs)
+        except _Hidden:  # called by a module it is no part of: look into every module
+            around = dict.fromkeys(model.modules())
+            continue
+        changed = {i for i, call in enumerate(recording.calls) if call.changed_later}
+        if changed <= copied:
+            return recording
+        copied |= changed  # only copies made at the cut hold what those calls returned
+
+
+class _Hidden(Exception):
+    """The layer was called from inside a module that was not looked into."""
+
+
+class _Recorder(TorchFunctionMode):
+    """Looks into the modules that contain the layer; a call of any other is one event.
+
+    What a call returned is held weakly: only what the network itself still holds at the cut can be
+    read after it, and memory that it lets go of before should serve again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layer: nn.Module,
+        around: dict[nn.Module, None],
+        after_relu: bool,
+        leaf: bool,
+        copied: frozenset[int],
+    ) -> None:
+        super().__init__()
+        self._name, self._layer, self._around = f'"{name}"', layer, around
+        self._after_relu, self._leaf, self._copied = after_relu, leaf, copied
+        self._calls: list[Call] = []
+        self._is_aside = False  # in a module that is not looked into, or in our own code
+        self._cut: Any = None
+        self._in_place = False
+        self._relu_of: Any = None  # the layer's output, while its ReLU may still come
+        self._owners: dict[int, list[int]] = {}  # of a storage: the calls that returned it
+        self._versions: list[tuple[int, Tensor, int]] = []
+        self._read: set[int] = set()
+        self._linears: list[tuple[Tensor, Tensor | None]] = []
+
+    def record(self, network: Callable[[Any], Any], inputs: Any) -> Recording:
+        self._inputs = inputs
+        modules = dict(self._around)
+        for container in self._around:
+            modules.update(dict.fromkeys(container.children()))
+        with torch.no_grad(), patched(modules, self._wrapped), self:
+            outputs = network(inputs)
+        if self._cut is None:
+            raise InputError(f"layer {self._name} did not run")
+        changed = {i for i, tensor, version in self._versions if tensor._version != version}
+        calls = [
+            replace(
+                call,
+                output=call.output if i in self._read else stand_in(call.output),
+                changed_later=i in (changed | self._copied) & self._read,
+            )
+            for i, call in enumerate(self._calls)
+        ]
+        return Recording(
+            layer=self._layer,
+            cut=self._cut,
+            cut_output=self._cut_output,
+            in_place=self._in_place,
+            calls=tuple(calls),
+            inputs=inputs if INPUTS in self._read else stand_in(inputs),
+            feature_map=self._map,
+            outputs=outputs,
+            linears=tuple(self._linears),
+            pooled=self._pooled,
+        )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._is_aside:
+            return func(*args, **kwargs)
+        if self._cut is None:
+            output = func(*args, **kwargs)
+            if _worth_replaying(args, output):
+                self._calls.append(Call(func, True, _Weak.hold(output)))
+            return output
+        if func is torch._C._set_grad_enabled:
+            return None  # a network that switches gradients off is explained all the same
+        self._note_reads(args, kwargs)
+        if func is functional.linear:
+            self._linears.append(weight_and_bias(*args, **kwargs))
+        output = func(*args, **kwargs)
+        self._pooled.see(func, args, kwargs, output)
+        if self._relu_of is not None:
+            if func in RELUS and args and args[0] is self._relu_of:
+                self._calls.append(Call(self._layer, True, _Weak.hold(self._relu_of)))
+                self._in_place = output is self._relu_of
+                return self._cut_behind(func, output)
+            if _worth_replaying(args, output):  # anything but a look at the map's shape
+                self._relu_of = None
+        return output
+
+    def _wrapped(self, module: nn.Module, forward: Forward) -> Forward:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            if self._cut is not None:
+                if module is self._layer:
+                    raise InputError(f"layer {self._name} runs more than once")
+                self._relu_of = None
+                with self._aside():
+                    self._note_reads(args, kwargs)
+                return forward(*args, **kwargs)
+            if self._is_aside:
+                if module is self._layer:
+                    raise _Hidden
+                return forward(*args, **kwargs)
+            start = len(self._calls)
+            self._calls.append(Call(module))
+            if module in self._around and module is not self._layer:
+                output = forward(*args, **kwargs)
+                if self._cut is not None:
+                    return output
+            with self._aside():
+                if module not in self._around or module is self._layer:
+                    output = forward(*args, **kwargs)
+                del self._calls[start:]
+                if module is self._layer:
+                    output = self._cut_behind(module, output)
+                    self._relu_of = output if self._after_relu else None
+                else:
+                    self._calls.append(Call(module, True, _Weak.hold(output)))
+                return output
+
+        return noted
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Nothing is noted inside; torch functions need not even pass by here, if we are on top."""
+        self._is_aside = True
+        on_top = _get_current_function_mode() is self
+        if on_top:
+            self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            if on_top:
+                self.__enter__()
+            self._is_aside = False
+
+    def _cut_behind(self, target: Any, output: Any) -> Any:
+        if not is_map(output):
+            raise InputError(
+                f"the output of layer {self._name} is not a feature map: {_describe(output)}, "
+                "wanted one floating tensor (n, channels, cells, …)"
+            )
+        if self._leaf:
+            torch.set_grad_enabled(True)  # until `record` leaves its no_grad
+        self._cut, self._relu_of = target, None
+        self._cut_output = stand_in(output)
+        self._map = tensors_in(output)[0].detach().clone()
+        self._owners.clear()
+        self._versions.clear()
+        self._own(INPUTS, self._inputs)
+        for i, call in enumerate(self._calls):
+            held = _Weak.take(call.output)
+            self._own(i, held)
+            held = map_tensors(torch.clone, held) if i in self._copied else held
+            self._calls[i] = replace(call, output=held)
+        if self._leaf:
+            self._map.requires_grad_()
+            # In-place code may not change a leaf.
+            output = (
+                output.copy_(self._map) if self._in_place else put_in(output, self._map.clone())
+            )
+        self._pooled = PooledLinear(tensors_in(output)[0])
+        return output
+
+    def _own(self, index: int, output: Any) -> None:
+        for tensor in tensors_in(output):
+            self._owners.setdefault(_storage(tensor), []).append(index)
+            self._versions.append((index, tensor, tensor._version))
+            if tensor.numel() <= SMALL:
+                self._read.add(index)
+
+    def _note_reads(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for argument in (*args, *kwargs.values()):
+            for tensor in tensors_in(argument):
+                self._read.update(self._owners.get(_storage(tensor), ()))
+
+
+class _Weak:
+    """A tensor held weakly, its kind remembered; small ones strongly."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor if tensor.numel() <= SMALL else None
+        self._weak = TensorWeakRef(tensor)
+        self._shape, self._dtype, self._device = tensor.shape, tensor.dtype, tensor.device
+
+    @staticmethod
+    def hold(output: Any) -> Any:
+        """A call's output with its tensors held weakly."""
+        return map_tensors(_Weak, output)
+
+    @staticmethod
+    def take(held: Any) -> Any:
+        """That output again, with zeros for the tensors that the network let go."""
+        if isinstance(held, _Weak):
+            return held._taken()
+        return tree_map(lambda leaf: leaf._taken() if isinstance(leaf, _Weak) else leaf, held)
+
+    def _taken(self) -> Tensor:
+        tensor = self._tensor if self._tensor is not None else self._weak()
+        if tensor is not None:
+            return tensor
+        return torch.zeros((), dtype=self._dtype, device=self._device).expand(self._shape)
+
+
+@contextmanager
+def patched(
+    modules: Iterable[nn.Module], wrap: Callable[[nn.Module, Forward], Forward]
+) -> Iterator[None]:
+    """Each module's `forward` wrapped inside, and what it was afterwards."""
+    found: list[tuple[nn.Module, Forward | None]] = []
+    try:
+        for module in dict.fromkeys(modules):
+            found.append((module, module.__dict__.get("forward")))
+            module.__dict__["forward"] = wrap(module, module.forward)
+        yield
+    finally:
+        for module, own in found:
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own
+
+
+def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
+    """Whether a function gave tensors, or changed one in place; looks at shapes are run again."""
+    if isinstance(output, Tensor):
+        return True
+    if output is None:
+        return bool(args) and isinstance(args[0], Tensor)
+    if isinstance(output, tuple | list | dict):
+        return bool(tensors_in(output))
+    return False
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _describe(output: Any) -> str:
+    return " and ".join(f"{tuple(t.shape)} {t.dtype}" for t in tensors_in(output)) or "no tensor"

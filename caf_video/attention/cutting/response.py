@@ -1,0 +1,67 @@
+"""FT(x, f) of a cut network, for the solvers: n problems, of which some can be run alone."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from caf_video.attention.cutting.cut import Cut, Part
+from caf_video.errors import InputError
+
+
+class CutResponse:
+    """From filters to the outputs of a cut network.
+
+    There is a problem for every row of the feature map. Where a sample has several rows (frames
+    folded into the batch), a problem filters one of them and feeds the others as they are.
+
+    Args:
+        cut: The network.
+        rows: The row of the map that each problem filters, (m,); None is every row.
+    """
+
+    def __init__(self, cut: Cut, rows: Tensor | None = None) -> None:
+        self._every = rows is None
+        rows = torch.arange(len(cut.feature_map)) if rows is None else rows
+        self.space = cut.layout.space
+        self.dtype = torch.promote_types(cut.feature_map.dtype, torch.float32)
+        self.device = cut.feature_map.device
+        self._cut = cut
+        self._rows = rows.to(self.device)
+        self._samples = self._rows // cut.rows_each
+
+    @property
+    def separable(self) -> bool:
+        """Whether some problems can be evaluated without the others."""
+        return self._cut.separable
+
+    @cached_property
+    def _part(self) -> Part:
+        whole = not self.separable or (self._every and self._cut.rows_each == 1)
+        return self._cut.part(None if whole else self._samples)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        cut = self._cut
+        if not cut.separable:  # the whole batch runs, with all-pass filters for the others
+            every = filters.new_ones(len(cut.feature_map), *self.space)
+            every = every.index_put((self._rows,), filters)
+            outputs = cut.filtered(every, self._part)[self._samples]
+        elif cut.rows_each > 1:
+            every = filters.new_ones(len(self), cut.rows_each, *self.space)
+            problems = torch.arange(len(self), device=self.device)
+            every = every.index_put((problems, self._rows % cut.rows_each), filters)
+            outputs = cut.filtered(every.flatten(0, 1), self._part)
+        else:
+            outputs = cut.filtered(filters, self._part)
+        if filters.requires_grad and not outputs.requires_grad:
+            raise InputError(
+                f"the output does not depend on layer {cut.name}, or its gradient is cut off "
+                "behind it (detach, a rounded or integer value)"
+            )
+        return outputs.flatten(1)
+
+    def select(self, rows: Tensor) -> "CutResponse":
+        return CutResponse(self._cut, self._rows[rows])

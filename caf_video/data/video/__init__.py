@@ -1,0 +1,1 @@
+"""Frame-exact reading of any video: decord where it can be trusted, PyAV elsewhere."""

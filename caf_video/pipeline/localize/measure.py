@@ -1,0 +1,322 @@
+"""One pass over the images: heatmaps of every method, measured under every protocol."""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
+from caf_video.localization import measure_all, require_protocol, true_class_ranks
+from caf_video.pipeline.localize.explained_network import Subject
+from caf_video.pipeline.localize.inputs import Look
+from caf_video.pipeline.localize.methods import Method
+from caf_video.pipeline.localize.parts import Arrays, Parts
+from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.processes import worker_pool
+
+IMAGES_AT_ONCE = 32
+JOBS_A_BATCH = 8  # handed to processes: fewer wait for the slowest, more for the post
+FEWEST_FOR_PROCESSES = 64  # images; fewer are measured before other processes have begun
+
+Picture = NDArray[np.uint8]
+Overlaps = dict[str, NDArray[np.float64]]  # by protocol, (t,)
+Measured = tuple[list[Overlaps], list[Overlaps]]  # for each method, and its sweeps
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was found of n images, of which m have boxes and so can be localised.
+
+    Attributes:
+        images: Those that could be read, (n).
+        skipped: Those that could not.
+        localised: Whether an image has a box, (n,).
+        overlaps: By protocol and method, what `measure` said of each image with a box, (m, t).
+        sweeps: By protocol and method, what `sweep` said of each image with a box, (m, t), of the
+            protocols asked for; an oracle needs none.
+        ranks: By protocol, how many classes come before the true one, (n,); of classifiers.
+        embeddings: By protocol, as retrieval compares them, (n, d); of embeddings.
+        negative: By method, filters that are more negative than positive (method 1.5).
+        seconds: By stage: "read", "forward" (the bare network), "attention", "measure" (waited
+            for), and "total". Of the images of this run only.
+    """
+
+    images: tuple[LabelledImage, ...]
+    skipped: tuple[SkippedImage, ...]
+    localised: NDArray[np.bool_]
+    overlaps: dict[tuple[str, str], NDArray[np.float64]]
+    sweeps: dict[tuple[str, str], NDArray[np.float64]]
+    ranks: dict[str, NDArray[np.int64]]
+    embeddings: dict[str, NDArray[np.float32]]
+    negative: dict[str, int]
+    seconds: dict[str, float]
+
+
+def measure_images(
+    images: Sequence[LabelledImage],
+    subject: Subject,
+    methods: Sequence[Method],
+    looks: Sequence[Look],
+    *,
+    classes_known: bool,
+    parts: Parts,
+    sweeps: Sequence[str] = (),
+    workers: int | None = None,
+    track: Track = quietly,
+) -> Measurements:
+    """Explain and measure images: one run of the network for each look, whatever the methods.
+
+    Args:
+        images: Which.
+        subject: The network.
+        methods: Those that explain it.
+        looks: Its inputs, and the protocols that measure.
+        classes_known: Whether its logits are of the images' classes.
+        parts: Where results are kept, and found again.
+        sweeps: Protocols whose threshold is swept, too.
+        workers: Processes that measure; None: one for each core.
+        track: Shows how far it is.
+    """
+    started = time.perf_counter()
+    work = _Pass(subject, methods, looks, classes_known, sweeps)
+    batches = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
+    done = {number: kept for number in range(len(batches)) if (kept := parts.read(number))}
+    missing = {number: batch for number, batch in enumerate(batches) if number not in done}
+    left = sum(map(len, missing.values()))
+    workers = workers or os.cpu_count() or 1
+    several = workers > 1 and left >= FEWEST_FOR_PROCESSES
+    with worker_pool(workers) if several else nullcontext() as pool:
+        if pool is not None:
+            for _ in range(workers):
+                pool.submit(require_protocol, "simple")  # they load what they need while we begin
+        for finished in track(work.run(missing, pool), description="Explaining", total=left):
+            if finished is not None:
+                number, arrays = finished
+                parts.write(number, arrays)
+                done[number] = arrays
+    work.seconds["total"] = time.perf_counter() - started
+    return _joined(batches, [done[number] for number in range(len(batches))], dict(work.seconds))
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """A batch whose heatmaps are made and being measured.
+
+    Attributes:
+        arrays: What is known so far.
+        positions: In the batch, of the image of each measurement.
+        measured: What will come: for each method the overlaps.
+    """
+
+    arrays: Arrays
+    positions: list[int]
+    measured: Iterator[Measured]
+
+
+class _Jobs(NamedTuple):
+    """What `measure_all` is to do, an item each for every image with boxes and size of heatmaps."""
+
+    positions: list[int]
+    grids: list[NDArray[np.float32]]
+    sizes: list[tuple[int, int]]
+    truths: list[dict[str, NDArray[np.float64]]]
+    sweeps: list[list[str]]
+
+    @property
+    def chunk(self) -> int:
+        """How many to hand to a process at once."""
+        return max(1, len(self.positions) // JOBS_A_BATCH)
+
+
+class _Pass:
+    """The network, the methods and the looks, and how long each stage took."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        methods: Sequence[Method],
+        looks: Sequence[Look],
+        classes_known: bool,
+        sweeps: Sequence[str],
+    ) -> None:
+        self._subject, self._methods, self._looks = subject, methods, looks
+        self._classes_known, self._sweeps = classes_known, sweeps
+        self._preprocessing = [
+            subject.network.preprocessing(look.size, look.resized) for look in looks
+        ]
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def run(
+        self, batches: dict[int, Sequence[LabelledImage]], pool: ProcessPoolExecutor | None
+    ) -> Iterator[tuple[int, Arrays] | None]:
+        """Once for each image: None, or with the last of a batch its number and results.
+
+        A GPU explains the next batch while processes measure this one. On a CPU each has all cores
+        in turn: beside other work its threads wait for each other (measured: a fifth slower).
+        """
+        overlapping = device().type == "cuda"
+        waiting: tuple[int, _Explained] | None = None
+        with ThreadPoolExecutor(2) as readers:
+            coming: list[Future[Picture | str]] = []
+            for number, following in zip(batches, [*list(batches)[1:], None], strict=True):
+                coming = coming or [readers.submit(_read, image) for image in batches[number]]
+                with self._timed("read"):
+                    pictures = [future.result() for future in coming]
+                explained = self._explain(batches[number], pictures, pool)
+                ahead = [] if following is None else batches[following]
+                coming = [readers.submit(_read, image) for image in ahead]
+                if waiting is not None:
+                    yield from self._finished(*waiting, count=len(batches[waiting[0]]))
+                waiting = number, explained
+                if not overlapping or following is None:
+                    yield from self._finished(*waiting, count=len(batches[number]))
+                    waiting = None
+
+    def _finished(
+        self, number: int, explained: _Explained, *, count: int
+    ) -> Iterator[tuple[int, Arrays] | None]:
+        arrays = explained.arrays
+        rows: defaultdict[str, dict[int, np.ndarray]] = defaultdict(dict)
+        with self._timed("measure"):
+            for position, found in zip(explained.positions, explained.measured, strict=True):
+                for kind, of_methods in zip(("overlaps", "sweeps"), found, strict=True):
+                    for method, overlaps in zip(self._methods, of_methods, strict=True):
+                        for name, values in overlaps.items():
+                            rows[f"{kind}|{name}|{method.name}"][position] = values
+        for key, by_image in rows.items():
+            arrays[key] = np.stack([by_image[position] for position in sorted(by_image)])
+        yield from [None] * (count - 1)
+        yield number, arrays
+
+    def _explain(
+        self,
+        batch: Sequence[LabelledImage],
+        pictures: Sequence[Picture | str],
+        pool: ProcessPoolExecutor | None,
+    ) -> _Explained:
+        """Run the network and every method on a batch, and let its heatmaps be measured."""
+        read = [i for i, picture in enumerate(pictures) if not isinstance(picture, str)]
+        frames = [picture for picture in pictures if not isinstance(picture, str)]
+        reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
+        arrays: Arrays = {"reasons": np.array(reasons)}
+        jobs = _Jobs([], [], [], [], [])
+        for look, preprocess in zip(self._looks, self._preprocessing, strict=True):
+            if not read:
+                break
+            with self._timed("read"):
+                inputs = torch.cat([preprocess(frame[None]) for frame in frames]).to(device())
+            labels = torch.tensor([batch[i].label for i in read], device=device())
+            with self._timed("forward"), torch.no_grad():
+                maps = self._subject.network.features(inputs)
+                outputs = self._subject.network.tail(maps)
+            self._note_outputs(arrays, look, outputs, labels)
+            with self._timed("attention"):
+                heat = [self._heat(arrays, look, m, maps, labels) for m in self._methods]
+                grids = torch.stack(heat, dim=1).numpy()  # (images, methods, h, w)
+            for i, frame, grid in zip(read, frames, grids, strict=True):
+                if batch[i].boxes:
+                    self._add_jobs(jobs, look, i, batch[i], (frame.shape[0], frame.shape[1]), grid)
+        mapping = map if pool is None else partial(pool.map, chunksize=jobs.chunk)
+        measured = mapping(measure_all, jobs.grids, jobs.sizes, jobs.truths, jobs.sweeps)
+        return _Explained(arrays, jobs.positions, measured)
+
+    def _heat(
+        self, arrays: Arrays, look: Look, method: Method, maps: Tensor, labels: Tensor
+    ) -> Tensor:
+        heat = method.maps(self._subject.network.tail, maps, labels).float().cpu()
+        if method.filters:
+            if method.of_class and look is self._looks[0]:
+                cells = heat.flatten(1)
+                negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
+                arrays[f"negative|{method.name}"] = negative.numpy()
+            heat = heat.abs()
+        return heat
+
+    def _note_outputs(self, arrays: Arrays, look: Look, outputs: Tensor, labels: Tensor) -> None:
+        for name in look.views:
+            if self._classes_known:
+                ranks = true_class_ranks(outputs.float().cpu().numpy(), labels.cpu().numpy())
+                arrays[f"ranks|{name}"] = ranks
+            elif self._subject.classes is None:
+                embeddings = self._subject.comparable(outputs).float().cpu().numpy()
+                arrays[f"embeddings|{name}"] = embeddings
+
+    def _add_jobs(
+        self,
+        jobs: _Jobs,
+        look: Look,
+        position: int,
+        image: LabelledImage,
+        size: tuple[int, int],
+        grids: NDArray[np.float32],
+    ) -> None:
+        for heat_size, names in look.sizes(size).items():
+            jobs.positions.append(position)
+            jobs.grids.append(grids)
+            jobs.sizes.append(heat_size)
+            jobs.truths.append({name: look.views[name].boxes(image.boxes, size) for name in names})
+            jobs.sweeps.append([name for name in self._sweeps if name in names])
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - started
+
+
+def _read(image: LabelledImage) -> Picture | str:
+    """The picture, or why it cannot be read."""
+    try:
+        return read_image(image.path)
+    except ImageError as error:
+        return str(error)
+
+
+def _joined(
+    batches: Sequence[Sequence[LabelledImage]], parts: Sequence[Arrays], seconds: dict[str, float]
+) -> Measurements:
+    images: list[LabelledImage] = []
+    skipped: list[SkippedImage] = []
+    for batch, arrays in zip(batches, parts, strict=True):
+        for image, reason in zip(batch, arrays["reasons"].tolist(), strict=True):
+            if reason:
+                skipped.append(SkippedImage(image.image_id, reason))
+            else:
+                images.append(image)
+    found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for arrays in parts:
+        for name, values in arrays.items():
+            found[name].append(values)
+    joined = {name: np.concatenate(values) for name, values in found.items()}
+
+    def of(kind: str) -> dict[str, np.ndarray]:
+        start = f"{kind}|"
+        return {name.removeprefix(start): v for name, v in joined.items() if name.startswith(start)}
+
+    def of_pairs(kind: str) -> dict[tuple[str, str], np.ndarray]:
+        pairs = ((name.partition("|"), values) for name, values in of(kind).items())
+        return {(protocol, method): values for (protocol, _, method), values in pairs}
+
+    return Measurements(
+        images=tuple(images),
+        skipped=tuple(skipped),
+        localised=np.array([bool(image.boxes) for image in images], dtype=bool),
+        overlaps=of_pairs("overlaps"),
+        sweeps=of_pairs("sweeps"),
+        ranks=of("ranks"),
+        embeddings=of("embeddings"),
+        negative={name: int(v.sum()) for name, v in of("negative").items()},
+        seconds=seconds,
+    )

@@ -1,0 +1,129 @@
+"""What the methods made of some of the images, drawn (Fig. 7)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from caf_video.attention import resize_maps
+from caf_video.data.images import LabelledImage, read_image
+from caf_video.localization import PROTOCOLS, View, localize, measure, sweep, upsample
+from caf_video.pipeline.localize.explained_network import Subject
+from caf_video.pipeline.localize.inputs import Look
+from caf_video.pipeline.localize.methods import Method
+from caf_video.pipeline.localize.scores import Scores
+from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.rendering import Answer, SheetImage, localization_sheet, write_image
+
+LINES_A_SHEET = 6
+RIGHT_FROM = 0.5  # IoU
+
+
+def write_pictures(
+    folder: Path,
+    images: Sequence[LabelledImage],
+    label_names: Sequence[str],
+    subject: Subject,
+    methods: Sequence[Method],
+    look: Look,
+    protocol: str,
+    scores: Scores,
+    *,
+    track: Track = quietly,
+) -> list[Path]:
+    """Draw heatmaps and boxes of every method on images, as one protocol saw them.
+
+    An oracle's boxes are those at its best threshold.
+
+    Args:
+        folder: For sheet-01.png and so on; it is there.
+        images: Which, with boxes.
+        label_names: Of the set.
+        subject, methods, look: As measured.
+        protocol: Whose boxes; one of the look's.
+        scores: The figures, with the oracles' thresholds.
+        track: Shows how far it is.
+
+    Returns:
+        The sheets.
+    """
+    thresholds = {
+        row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
+        for row in scores.rows
+        if row.protocol == protocol and row.curve is not None and PROTOCOLS[protocol].oracle
+    }
+    lines = _lines(images, label_names, subject, methods, look, protocol, thresholds)
+    sheets: list[Path] = []
+    waiting: list[SheetImage] = []
+    for line in track(lines, description="Drawing", total=len(images)):
+        waiting.append(line)
+        if len(waiting) == LINES_A_SHEET:
+            sheets.append(_sheet(folder, waiting, methods, len(sheets)))
+            waiting = []
+    if waiting:
+        sheets.append(_sheet(folder, waiting, methods, len(sheets)))
+    return sheets
+
+
+def spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
+    """So many images with boxes, spread evenly over the list."""
+    boxed = [image for image in images if image.boxes]
+    places = np.linspace(0, len(boxed) - 1, min(count, len(boxed))).round().astype(int)
+    return [boxed[place] for place in places]
+
+
+def _sheet(
+    folder: Path, lines: Sequence[SheetImage], methods: Sequence[Method], number: int
+) -> Path:
+    path = folder / f"sheet-{number + 1:02d}.png"
+    write_image(path, localization_sheet(lines, [method.name for method in methods]))
+    return path
+
+
+def _lines(
+    images: Sequence[LabelledImage],
+    label_names: Sequence[str],
+    subject: Subject,
+    methods: Sequence[Method],
+    look: Look,
+    protocol: str,
+    thresholds: dict[str, float],
+) -> Iterator[SheetImage]:
+    preprocess = subject.network.preprocessing(look.size, look.resized)
+    view = look.views[protocol]
+    for image in images:
+        frame = read_image(image.path)
+        with torch.no_grad():
+            maps = subject.network.features(preprocess(frame[None]).to(device()))
+        size = (frame.shape[0], frame.shape[1])
+        labels = torch.tensor([image.label], device=device())
+        truth = view.boxes(image.boxes, size)
+        shown = _shown(frame, view)
+        answers = []
+        for method in methods:
+            heat = method.maps(subject.network.tail, maps, labels).float().cpu()
+            heat = heat.abs() if method.filters else heat
+            heatmap = upsample(heat[0].numpy(), view.size(size))
+            threshold = thresholds.get(method.name)
+            boxes = localize(protocol, heatmap, threshold=threshold)
+            if threshold is None:
+                iou = float(measure(heatmap, truth, [protocol])[protocol][0])
+            else:
+                at = PROTOCOLS[protocol].thresholds.index(threshold)
+                iou = float(sweep(protocol, heatmap, truth)[at])
+            answers.append(Answer(heatmap, boxes, iou, iou >= RIGHT_FROM))
+        yield SheetImage(image.image_id, label_names[image.label], shown, truth, answers)
+
+
+def _shown(frame: np.ndarray, view: View) -> np.ndarray:
+    """The image as its boxes are in the view."""
+    if view.resized is None:
+        return frame
+    resized = torch.from_numpy(frame.copy()).permute(2, 0, 1).float()
+    whole = resize_maps(resized, view.resized).round().clamp(0, 255).to(torch.uint8)
+    top, left = view.offset((frame.shape[0], frame.shape[1]))
+    height, width = view.size((frame.shape[0], frame.shape[1]))
+    return np.ascontiguousarray(
+        whole[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
+    )

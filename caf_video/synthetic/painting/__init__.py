@@ -1,0 +1,1 @@
+"""How the world looks: every thing in it drawn on pixels."""
