@@ -1,4 +1,4 @@
-"""What Eq. 2 does on trained weights, with and without `center_logits` (method 1.5).
+"""What Eq. 2 does on trained weights, with and without `center_logits` (maths 1.5).
 
     python -m benchmarks.class_specific --weights resnet50.safetensors --root ILSVRC --out runs/eq2
 

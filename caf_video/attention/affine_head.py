@@ -1,4 +1,4 @@
-"""Tell an affine head from its answers, and find its M and b (method 1.1)."""
+"""Tell an affine head from its answers, and find its M and b (maths 1.1)."""
 
 import torch
 from torch import Tensor

@@ -93,12 +93,12 @@ def explain(
         target: A class for each sample, or one for all.
         reference: Inputs y like `inputs`, one for each sample or one for all.
         output: Which output, where the network returns several: a key, an index or a function.
-        solver: "exact" (affine heads, method 1.1), "spectral" (any head, method 1.2), "descent"
+        solver: "exact" (affine heads, maths 1.1), "spectral" (any head, maths 1.2), "descent"
             (the paper's loop) or "auto", the first of them that fits.
         constraint: "l2", or "softmax", "gaussian" or "l1" (Sec. 4.4), which "descent" solves.
         endpoint: "fast" runs only the network behind the layer in the loop, "vanilla" all of it.
         center_logits: Subtract the mean logit before Eq. 2, a named deviation: Eq. 2 depends on a
-            vector common to all rows of the last layer, which the softmax ignores (method 1.5).
+            vector common to all rows of the last layer, which the softmax ignores (maths 1.5).
         preset: Of "descent": "paper", "tf" or "pytorch"; None is "paper", and "tf" for constraints
             other than "l2", which only the TensorFlow code has.
         size: Of the heatmaps; None is the input's (of an image made from a vector: the output's).
@@ -261,5 +261,6 @@ def _warn_of_negative_filters(filters: Tensor) -> None:
         rows = ", ".join(map(str, negative.nonzero().squeeze(1).tolist()[:8]))
         warn_caller(
             f"the class-specific filters of rows {rows} are more negative than positive: their "
-            "heatmaps |f| show what speaks against the class; see center_logits (method 1.5)"
+            "heatmaps |f| show what speaks against the class; see center_logits "
+            "(docs/mathematics.md, section 1.5)"
         )

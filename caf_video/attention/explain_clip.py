@@ -71,7 +71,7 @@ def explain_clip(
             faster, after a check that its head really computes it.
         feature_maps: The maps `features` takes, (b, t, c, h, w); half precision is cast to the
             model's own.
-        solver: "auto" or "spectral" for all frames at once (method 1.2), "descent" for the paper's
+        solver: "auto" or "spectral" for all frames at once (maths 1.2), "descent" for the paper's
             loop, one frame after the other.
         size: (height, width) of the heatmaps; None leaves them on the grid.
         seed: Of the paper's random start ("descent" only).

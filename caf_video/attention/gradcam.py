@@ -133,7 +133,7 @@ def retrieval_grad_cam(
 def feature_norm(feature_map: Tensor) -> Tensor:
     """The norm over channels of the map that the filter multiplies: (…, c, h, w) to (…, h, w).
 
-    A strong baseline of where a network looked (method 6), so it is always reported.
+    A strong baseline of where a network looked (maths 6), so it is always reported.
     """
     return feature_map.float().norm(dim=-3)
 

@@ -11,7 +11,7 @@ _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def filters_to_heatmaps(filters: Tensor, size: Sequence[int]) -> Tensor:
-    """|f| / ||f||, resized linearly: never rescaled to its own minimum and maximum (method 1).
+    """|f| / ||f||, resized linearly: never rescaled to its own minimum and maximum (maths 1).
 
     Args:
         filters: Signed filters (n, length), (n, h, w) or (n, t, h, w).

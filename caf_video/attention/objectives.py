@@ -67,7 +67,7 @@ class ClassSpecific:
 
     Args:
         targets: c, the class of each problem, shape (n,), int64.
-        centered: Subtract the mean logit first, a named deviation (method 1.5): Eq. 2 changes when
+        centered: Subtract the mean logit first, a named deviation (maths 1.5): Eq. 2 changes when
             the same vector is added to every row of the last layer, while the softmax does not.
     """
 

@@ -36,7 +36,7 @@ class ClipSample:
 class ClipFrames(Dataset[ClipSample]):
     """Clips as samples of frames: several candidates a segment for training, else its middle frame.
 
-    The video is opened inside `__getitem__`: a decoder opened before a fork hangs (method 5).
+    The video is opened inside `__getitem__`: a decoder opened before a fork hangs (maths 5).
 
     Args:
         clips: In the order of the samples.

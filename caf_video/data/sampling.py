@@ -12,7 +12,7 @@ _ROUNDING_SECONDS = 2e-3
 def segment_frame_indices(
     first: int, stop: int, *, timesteps: int, candidates: int = 1
 ) -> np.ndarray:
-    """Cut the frames [first, stop) in equal segments and take candidate frames of each (method 5).
+    """Cut the frames [first, stop) in equal segments and take candidate frames of each (maths 5).
 
     The k candidates of a segment are the middles of its k equal parts, so the middle one of them,
     `candidates // 2`, is the middle of the segment whatever k is: the frame that tests use. A clip

@@ -90,7 +90,7 @@ def googlenet_chain(net: nn.Module) -> Steps:
 def densenet_chain(net: nn.Module) -> Steps:
     """Huang et al. 2017. Both cuts lie after a ReLU: after the final one, or after transition3's.
 
-    torchvision overwrites the final map with an in-place ReLU (method 1.4). Here that ReLU is the
+    torchvision overwrites the final map with an in-place ReLU (maths 1.4). Here that ReLU is the
     last step of `features`, so nothing writes to the map once it is handed out.
     """
     features = net.get_submodule("features")

@@ -28,7 +28,7 @@ class Neighbours:
 
 
 class EmbeddingIndex:
-    """Exact search by Euclidean distance among embeddings (n, d) (method 3).
+    """Exact search by Euclidean distance among embeddings (n, d) (maths 3).
 
     faiss finds candidates in float32, with the mean subtracted: on large batches it expands the
     square, and a common offset would drown the differences. The candidates are put in order by

@@ -1,4 +1,4 @@
-"""How good a retrieval is: R@K and the correctness gate, NMI, and the chance level (method 3)."""
+"""How good a retrieval is: R@K and the correctness gate, NMI, and the chance level (maths 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Per-frame filters: the batch against the paper's loop, and the laws of method 1.4."""
+"""Per-frame filters: the batch against the paper's loop, and the laws of maths 1.4."""
 
 import pytest
 import torch

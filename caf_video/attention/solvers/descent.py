@@ -16,7 +16,7 @@ LOOK_BACK = 50  # steps between the two losses whose difference ends the loop
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of the loop: the paper's text and its two codes disagree (the table of method 1).
+    """Settings of the loop: the paper's text and its two codes disagree (the table of maths 1).
 
     Attributes:
         optimizer: "sgd" (plain, no momentum) or "adam".

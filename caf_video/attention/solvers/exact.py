@@ -1,4 +1,4 @@
-"""Affine heads, FT(f) = M f + b, solved exactly at the price of a few products (method 1.1)."""
+"""Affine heads, FT(f) = M f + b, solved exactly at the price of a few products (maths 1.1)."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ GAP = {torch.float32: 3e-7, torch.float64: 1e-14}  # what may be left to gain, s
 
 
 def solve_affine(map_matrix: Tensor, *, wanted: Tensor | None = None) -> FilterSolution:
-    """Minimise ||r - M f||^2 over unit filters f, exactly (Eq. 1 for an affine head; method 1.1).
+    """Minimise ||r - M f||^2 over unit filters f, exactly (Eq. 1 for an affine head; maths 1.1).
 
     Args:
         map_matrix: M, the head's response to each cell, shape (b, d, *space).
@@ -91,7 +91,7 @@ def minimise_distance(affine: AffineMap, wanted: Tensor | None = None) -> Filter
 
 
 def minimise_linear(affine: AffineMap, weights: Tensor, constant: Tensor) -> FilterSolution:
-    """Minimise <s, M f> + k over unit filters: f = -g / ||g||, g = M^T s (Eq. 2; method 1.1).
+    """Minimise <s, M f> + k over unit filters: f = -g / ||g||, g = M^T s (Eq. 2; maths 1.1).
 
     Args:
         affine: M of b problems.

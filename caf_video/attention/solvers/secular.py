@@ -1,4 +1,4 @@
-"""The quadratic on a sphere, solved from its eigenvalues, with all hard cases (method 1.1)."""
+"""The quadratic on a sphere, solved from its eigenvalues, with all hard cases (maths 1.1)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Any head: spectral gradient steps on the unit sphere, many problems at once (method 1.2)."""
+"""Any head: spectral gradient steps on the unit sphere, many problems at once (maths 1.2)."""
 
 from dataclasses import dataclass, fields, replace
 

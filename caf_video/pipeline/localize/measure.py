@@ -46,7 +46,7 @@ class Measurements:
             protocols asked for; an oracle needs none.
         ranks: By protocol, how many classes come before the true one, (n,); of classifiers.
         embeddings: By protocol, as retrieval compares them, (n, d); of embeddings.
-        negative: By method, filters that are more negative than positive (method 1.5).
+        negative: By method, filters that are more negative than positive (maths 1.5).
         seconds: By stage: "read", "forward" (the bare network), "attention", "measure" (waited
             for), and "total". Of the images of this run only.
     """
