@@ -1,6 +1,7 @@
 """Batches: which samples, what is drawn of them, again after a stop and in any process."""
 
 import itertools
+import os
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from caf_video.data.features import FeatureStore
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.metric_learning import PKBatchSampler
 from caf_video.training import (
     ClipMaps,
@@ -174,6 +175,18 @@ def test_with_processes_ahead_it_goes_on_from_the_batch_that_was_given_last(stop
     resumed.load_state_dict(batches.state_dict())
     rest = copied(resumed)
     assert_same(rest, uninterrupted[stop : stop + len(rest)])
+
+
+class EndsItsProcess(Noise):
+    """Samples that take down the process that makes a batch of them."""
+
+    def batch(self, positions, random) -> torch.Tensor:
+        os._exit(1)
+
+
+def test_a_process_that_is_ended_from_outside_says_how_the_training_goes_on() -> None:
+    with pytest.raises(CafVideoError, match="^a process that makes batches was .* ckpt_path=last"):
+        next(iter(training(EndsItsProcess(), workers=1)))
 
 
 # --- shuffled ------------------------------------------------------------------------------------
