@@ -16,8 +16,8 @@ from caf_video.training import (
     CheckpointError,
     EmbeddingModule,
     FeatureDataModule,
-    Run,
     RunCheckpoints,
+    RunFolder,
     TrainingError,
     TrainingInterrupted,
     load_run,
@@ -52,7 +52,7 @@ def run_training(
     data = FeatureDataModule(
         features, classes_per_batch=3, samples_per_class=3, batches_per_epoch=LENGTH, seed=0
     )
-    run = Run.begin(folder, config, data.description, ckpt_path="last" if resume else None)
+    run = RunFolder.begin(folder, config, data.description, ckpt_path="last" if resume else None)
     torch.manual_seed(0)
     model = RecurrentEmbedder(
         in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4, dropout=dropout
@@ -281,7 +281,7 @@ def test_going_on_with_other_features_is_refused(make_store, finished, tmp_path)
 
 def test_another_ckpt_path_is_refused(finished) -> None:
     with pytest.raises(InputError, match="ckpt_path=best: it is 'last'"):
-        Run.begin(finished, {}, load_run(finished).description, ckpt_path="best")
+        RunFolder.begin(finished, {}, load_run(finished).description, ckpt_path="best")
 
 
 def test_an_epoch_without_validation_is_never_the_best(tmp_path) -> None:
