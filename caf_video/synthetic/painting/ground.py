@@ -56,7 +56,6 @@ class Ground:
     def __init__(self, place: Place, sky: np.ndarray, sky_horizon: int) -> None:
         drive = place.drive
         self._height = drive.camera_height_metres
-        self._focal = drive.focal
         rng = np.random.default_rng(place.ground_seed)
         width = (WIDTH + 2 * _MARGIN) * _SCALE
         self._centre = width / 2
