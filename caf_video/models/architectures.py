@@ -19,7 +19,7 @@ from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from caf_video.models.preprocessing import IMAGENET, LITE, Normalisation
+from caf_video.models.preprocessing import IMAGENET, LITE, Normalization
 
 Steps = list[tuple[str, nn.Module]]
 
@@ -45,7 +45,7 @@ class Architecture:
     build: Callable[[], nn.Module]
     chain: Callable[[nn.Module], Steps]
     stages: Mapping[int, Stage]
-    normalisation: Normalisation = field(default=IMAGENET)
+    normalization: Normalization = field(default=IMAGENET)
     torchvision: bool = True
     parent: str = ""
     settle: Callable[[nn.Module], None] | None = None
@@ -229,7 +229,7 @@ BACKBONES: dict[str, Architecture] = {
         lambda: EfficientNet.from_name("efficientnet-lite0"),
         lite_chain,
         {16: Stage("block10", 112), 32: Stage("top_activation", 1280)},
-        normalisation=LITE,
+        normalization=LITE,
         torchvision=False,
     ),
 }

@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         self.stride = stride
         self.channels = stage.channels
         self.precision = precision
-        self._normalisation = architecture.normalisation
+        self._normalization = architecture.normalization
 
         steps = architecture.chain(net)
         end = [step for step, _ in steps].index(stage.last_step) + 1
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
 
         With `resized`, into the centre of that size of frames resized to it.
         """
-        return Preprocessing(size, self._normalisation, resized)
+        return Preprocessing(size, self._normalization, resized)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Cells (h, w) of the map of an input of `size` (height, width), multiples of 32."""

@@ -106,7 +106,7 @@ class ImageNetwork(nn.Module):
         self.stride = max(architecture.stages)
         stage = architecture.stages[self.stride]
         self.channels = stage.channels
-        self._normalisation = architecture.normalisation
+        self._normalization = architecture.normalization
 
         pretrained = network_to_train(backbone, architecture, weights)
         self.weights = pretrained.weights
@@ -202,7 +202,7 @@ class ImageNetwork(nn.Module):
 
         With `resized`, into the centre of that size of frames resized to it.
         """
-        return Preprocessing(size, self._normalisation, resized)
+        return Preprocessing(size, self._normalization, resized)
 
 
 def image_preprocessing(backbone: str, size: tuple[int, int]) -> Preprocessing:
@@ -211,7 +211,7 @@ def image_preprocessing(backbone: str, size: tuple[int, int]) -> Preprocessing:
     Raises:
         InputError: There is no such backbone.
     """
-    return Preprocessing(size, _architecture(backbone).normalisation)
+    return Preprocessing(size, _architecture(backbone).normalization)
 
 
 def _architecture(backbone: str) -> Architecture:

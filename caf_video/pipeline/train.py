@@ -191,7 +191,7 @@ def _module(
         description = data.description
         network = build(config, "model", in_channels=description.channels, grid=description.grid)
         if new:
-            network.fit_standardisation(*data.channel_statistics())
+            network.fit_standardization(*data.channel_statistics())
     return EmbeddingModule(network, build(config, "loss"), optimizer, seed=seed)
 
 

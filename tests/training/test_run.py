@@ -58,7 +58,7 @@ def run_training(
         in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4, dropout=dropout
     )
     if run.last is None:
-        model.fit_standardisation(*data.channel_statistics())
+        model.fit_standardization(*data.channel_statistics())
     optimizer = partial(adamw_one_cycle, lr=lr, weight_decay=0.01)
     module = EmbeddingModule(model, loss or TripletLoss(), optimizer)
     train_run(
