@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import types
 from collections import Counter
 
 import numpy as np
@@ -134,6 +135,28 @@ def test_channel_statistics_are_those_of_the_middle_frames(maps, store_folder) -
     mean, std = maps.channel_statistics()
     np.testing.assert_allclose(mean, cells.mean(axis=(0, 1, 3, 4)), rtol=1e-5)
     np.testing.assert_allclose(std, cells.std(axis=(0, 1, 3, 4)), rtol=1e-5)
+
+
+class Constant:
+    """A store whose clips are 0.1 all over."""
+
+    description = types.SimpleNamespace(timesteps=3, grid=(2, 3), channels=6)
+
+    def read(self, clip_id: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(feature_maps=torch.full((3, 1, 6, 2, 3), 0.1).half())
+
+
+def test_a_channel_that_never_varies_has_deviation_0_whatever_the_rounding() -> None:
+    mean, std = ClipMaps(Constant(), IDS, memory_gb=1.0).channel_statistics()
+    assert torch.allclose(mean, torch.tensor(0.1).half().float())
+    assert (std < 1e-6).all()  # and no root of a number below 0
+
+
+def test_maps_are_held_where_they_just_fit() -> None:
+    bytes_of_all = len(IDS) * 3 * 6 * 2 * 3 * 2
+    for spare, held in ((0.5, True), (-0.5, False)):
+        maps = ClipMaps(Constant(), IDS, memory_gb=(bytes_of_all + spare) / 1e9)
+        assert maps.in_memory is held
 
 
 def test_batches_of_no_clips_are_refused(maps) -> None:
