@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from caf_video.data.clips import ManifestError
 from caf_video.data.features import FeatureStore, FeatureStoreError
+from caf_video.data.manifest import ManifestError
 from caf_video.errors import CafVideoError
 from caf_video.training import FeatureDataModule
 
