@@ -138,18 +138,23 @@ def test_channel_statistics_are_those_of_the_middle_frames(maps, store_folder) -
 
 
 class Constant:
-    """A store whose clips are 0.1 all over."""
+    """A store whose clips are one number all over."""
+
+    value = 0.1
 
     description = types.SimpleNamespace(timesteps=3, grid=(2, 3), channels=6)
 
     def read(self, clip_id: str) -> types.SimpleNamespace:
-        return types.SimpleNamespace(feature_maps=torch.full((3, 1, 6, 2, 3), 0.1).half())
+        return types.SimpleNamespace(feature_maps=torch.full((3, 1, 6, 2, 3), self.value).half())
 
 
 def test_a_channel_that_never_varies_has_deviation_0_whatever_the_rounding() -> None:
-    mean, std = ClipMaps(Constant(), IDS, memory_gb=1.0).channel_statistics()
-    assert torch.allclose(mean, torch.tensor(0.1).half().float())
-    assert (std < 1e-6).all()  # and no root of a number below 0
+    store = Constant()
+    for value in torch.linspace(0.1, 3.0, 40).tolist():
+        store.value = value
+        mean, std = ClipMaps(store, IDS, memory_gb=1.0).channel_statistics()
+        assert torch.allclose(mean, torch.tensor(value).half().float())
+        assert (std < 1e-3 * value).all()  # and no root of a number below 0
 
 
 def test_maps_are_held_where_they_just_fit() -> None:

@@ -50,15 +50,6 @@ def test_what_is_drawn_is_a_window_of_the_enlarged_image_mirrored_or_not(images,
     assert len(seen) > 15
 
 
-def test_pixels_are_held_where_they_just_fit(images) -> None:
-    for preprocessing, height, width in ((WHOLE, 32, 40), (ENLARGED, 36, 46)):
-        bytes_of_all = len(images) * height * width * 3
-        for spare, held in ((0.5, True), (-0.5, False)):
-            memory_gb = (bytes_of_all + spare) / 1e9
-            pixels = ImagePixels(images, preprocessing, memory_gb=memory_gb)
-            assert pixels.in_memory is held
-
-
 def test_memory_and_disk_draw_the_same(images) -> None:
     held, read = (
         ImagePixels(images, ENLARGED, memory_gb=gb).batch(range(18), np.random.default_rng(7))
