@@ -64,8 +64,8 @@ def turned(model: nn.Module) -> nn.Module:
 
 def class_filters(model: nn.Module, inputs: Tensor, classes: Tensor, variant: str) -> Tensor:
     """f* of Eq. 2 (n, h, w), signed."""
-    centred = variant == "Eq. 2, centred logits"
-    return explain(model, inputs, layer="layer4", target=classes, center_logits=centred).filters
+    centered = variant == "Eq. 2, centred logits"
+    return explain(model, inputs, layer="layer4", target=classes, center_logits=centered).filters
 
 
 def measure(model: nn.Module, images: tuple[LabelledImage, ...], variant: str) -> dict[str, float]:
@@ -124,9 +124,9 @@ def picture(networks: dict[str, nn.Module]):
         for name, number in CLASSES.items():
             classes = torch.full((len(scenes),), number)
             model, size = networks[variant], scenes[0].shape[:2]
-            centred = variant == "Eq. 2, centred logits"
+            centered = variant == "Eq. 2, centred logits"
             heat = explain(
-                model, inputs, layer="layer4", target=classes, center_logits=centred, size=size
+                model, inputs, layer="layer4", target=classes, center_logits=centered, size=size
             )
             drawn = [overlay(s, h.numpy()) for s, h in zip(scenes, heat.heatmaps, strict=True)]
             cells = heat.filters.flatten(1)

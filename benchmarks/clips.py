@@ -121,7 +121,7 @@ def _setting(bench: Bench, pooling: str) -> tuple[RecurrentEmbedder, Tensor]:
     model = RecurrentEmbedder(in_channels=CHANNELS, grid=GRID, pooling=pooling)
     stored = make_maps(CLIPS[-1], FRAMES, CHANNELS, *GRID, seed=3, device=bench.device)
     by_channel = stored.movedim(2, 0).flatten(1)
-    model.to(bench.device).fit_standardisation(by_channel.mean(dim=1), by_channel.std(dim=1))
+    model.to(bench.device).fit_standardization(by_channel.mean(dim=1), by_channel.std(dim=1))
     frozen(model, bench.device)
     scale_outputs(model.projection, model(stored[:8]).norm(dim=1).mean())
     return model, model.features(stored).contiguous()

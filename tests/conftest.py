@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from caf_video.data.clips import Clip, write_manifest
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
+from caf_video.data.manifest import Clip, write_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,8 +21,8 @@ from scipy.io import savemat
 
 from caf_video import cli
 from caf_video.configuration import conf_dir
-from caf_video.data.clips import Clip, write_manifest
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
+from caf_video.data.manifest import Clip, write_manifest
 from caf_video.pipeline.train import train
 from caf_video.training import KINDS, FeatureDataModule, LoggerError, load_run, read_metrics
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from caf_video.cli import app
-from caf_video.data.clips import Clip
 from caf_video.data.features import FeatureStore
+from caf_video.data.manifest import Clip
 from caf_video.pipeline.train import compose_config, train
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,4 @@
-"""The clips of a project: how they are split by recording, and whether a split can be used.
-
-The types and readers of `manifest`, and the sampling of frames, are here under one name too.
-"""
+"""The clips of a project: how they are split by recording, and whether a split can be used."""
 
 import difflib
 from collections import Counter
@@ -11,32 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from caf_video.data.manifest import (
-    COLUMNS,
     SPLITS,
     Clip,
     ManifestError,
-    read_clips,
-    read_manifest,
     require_one_split_per_recording,
-    write_manifest,
 )
-from caf_video.data.sampling import clip_frame_range, segment_frame_indices
 from caf_video.errors import InputError
-
-__all__ = [
-    "COLUMNS",
-    "SPLITS",
-    "Clip",
-    "ManifestError",
-    "assign_splits",
-    "clip_frame_range",
-    "read_clips",
-    "read_manifest",
-    "require_evaluable",
-    "require_trainable",
-    "segment_frame_indices",
-    "write_manifest",
-]
 
 # Clips of a class that a split needs: training draws a positive pair, the others measure.
 _SMALLEST_CLASS = {"train": 2, "val": 1, "test": 1}

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_range, segment_frame_indices
 from caf_video.data.video.reader import VideoError, VideoReader
-from caf_video.errors import CafVideoError
+from caf_video.data.workers import made_in_order
 
 Transform = Callable[[np.ndarray], Tensor]
 
@@ -86,35 +86,10 @@ def load_samples(frames: ClipFrames, *, workers: int = 0) -> Iterator[ClipSample
     """Decode all clips in order, ahead of the caller, in `workers` processes (0: in this one).
 
     Raises:
-        CafVideoError: As `ClipFrames.__getitem__`, in one line: the loader itself would wrap it in
-            the traceback of its worker process.
+        CafVideoError: As `ClipFrames.__getitem__`.
         VideoError: A decoder took its process down.
     """
-    loader = DataLoader(_ErrorsAsData(frames), batch_size=None, num_workers=workers)
-    try:
-        for sample in loader:
-            if isinstance(sample, CafVideoError):
-                raise sample
-            yield sample
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise VideoError(
-            "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
-        ) from error
-
-
-class _ErrorsAsData(Dataset[ClipSample | CafVideoError]):
-    """The same samples, where an expected failure is returned, not raised."""
-
-    def __init__(self, frames: ClipFrames) -> None:
-        self.frames = frames
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, position: int) -> ClipSample | CafVideoError:
-        try:
-            return self.frames[position]
-        except CafVideoError as error:
-            return error
+    lost = VideoError(
+        "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
+    )
+    return made_in_order(frames.__getitem__, range(len(frames)), workers=workers, lost=lost)

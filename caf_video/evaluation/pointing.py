@@ -114,9 +114,9 @@ def _coverage(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 def _distances(low: Tensor, high: Tensor, pixels: int) -> Tensor:
     """Distance of each pixel's centre from the interval [low, high] along one axis, (n, pixels)."""
-    centres = torch.arange(pixels, dtype=torch.float64) + 0.5
+    centers = torch.arange(pixels, dtype=torch.float64) + 0.5
     low, high = low.detach().double().cpu()[:, None], high.detach().double().cpu()[:, None]
-    return torch.maximum(low - centres, centres - high).clamp(min=0)
+    return torch.maximum(low - centers, centers - high).clamp(min=0)
 
 
 def _require_pairs(heatmaps: Tensor, boxes: Tensor) -> None:

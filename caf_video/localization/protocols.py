@@ -18,7 +18,7 @@ from caf_video.localization.cam import cam_box
 from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
 from caf_video.localization.simple import simple_box
-from caf_video.localization.views import CENTRE_OF_256, SQUARE_224, WHOLE_IMAGE, View
+from caf_video.localization.views import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, View
 
 Boxes = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box),
-        Protocol("adl", CENTRE_OF_256, "inclusive", answer=adl_box),
+        Protocol("adl", CENTER_OF_256, "inclusive", answer=adl_box),
         Protocol(
             "maxboxacc",
             SQUARE_224,

@@ -60,4 +60,4 @@ class View:
 
 WHOLE_IMAGE = View("whole image")
 SQUARE_224 = View("224 x 224", resized=(224, 224))
-CENTRE_OF_256 = View("centre 224 x 224 of 256 x 256", resized=(256, 256), cropped=(224, 224))
+CENTER_OF_256 = View("centre 224 x 224 of 256 x 256", resized=(256, 256), cropped=(224, 224))

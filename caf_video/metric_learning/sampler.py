@@ -1,15 +1,14 @@
 """Batches of P classes with K samples each, in which every sample has a positive."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from caf_video.errors import InputError
 
 
-class PKBatchSampler(Sampler[list[int]]):
+class PKBatchSampler:
     """Draws P classes a batch, and K different samples of each.
 
     A sample is at most once in a batch, so never its own positive. A class with fewer than K gives
@@ -21,7 +20,7 @@ class PKBatchSampler(Sampler[list[int]]):
         labels: The class of every sample.
         classes_per_batch: P, at least 2.
         samples_per_class: K, at least 2.
-        batches_per_epoch: How many batches one pass of the iterator gives.
+        batches_per_epoch: Its length; batches can be drawn by any number.
         seed: Of the draws.
 
     Raises:
@@ -57,7 +56,6 @@ class PKBatchSampler(Sampler[list[int]]):
         self._samples_per_class = samples_per_class
         self._batches_per_epoch = batches_per_epoch
         self._seed = seed
-        self._epoch = 0
 
     def batch(self, number: int) -> list[int]:
         """Positions in batch `number` of the whole training, class after class."""
@@ -66,13 +64,5 @@ class PKBatchSampler(Sampler[list[int]]):
         drawn = [random.permutation(self._classes[c])[: self._samples_per_class] for c in chosen]
         return np.concatenate(drawn).tolist()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass of the iterator gives, from 0 on."""
-        self._epoch = epoch
-
     def __len__(self) -> int:
         return self._batches_per_epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        first = self._epoch * self._batches_per_epoch
-        return (self.batch(first + position) for position in range(self._batches_per_epoch))

@@ -84,7 +84,7 @@ class ACoLHead(nn.Module):
         if targets is None:
             targets = _average(self.classifier_a(feature_maps)).argmax(dim=1)
         class_maps = self._class_maps(feature_maps, targets)
-        of_a, of_b = (normalised(_chosen(maps, targets)) for maps in class_maps)
+        of_a, of_b = (normalized(_chosen(maps, targets)) for maps in class_maps)
         return torch.maximum(of_a, of_b)
 
     def _class_maps(self, feature_maps: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,12 +95,12 @@ class ACoLHead(nn.Module):
                 f"{tuple(feature_maps.shape)}: wanted one for each"
             )
         class_maps = self.classifier_a(feature_maps)
-        found = normalised(_chosen(class_maps.detach(), targets))  # where to erase has no gradient
+        found = normalized(_chosen(class_maps.detach(), targets))  # where to erase has no gradient
         kept = (found < self.threshold).to(feature_maps.dtype)
         return class_maps, self.classifier_b(feature_maps * kept[:, None])
 
 
-def normalised(maps: Tensor) -> Tensor:
+def normalized(maps: Tensor) -> Tensor:
     """Each map (n, h, w) less its minimum, over its range; a constant one is 0 everywhere."""
     low = maps.amin(dim=(1, 2), keepdim=True)
     extent = maps.amax(dim=(1, 2), keepdim=True) - low

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.errors import InputError
-from caf_video.models.architectures import Cut
+from caf_video.models.architectures import Stage
 
 
 class AttentionDropout(nn.Module):
@@ -68,17 +68,17 @@ _VGG = Placement(("features16", "features23", "features29"), threshold=0.8)
 _RESNET = Placement(("layer3.0", "layer4.0", "layer4"), threshold=0.9)
 
 
-def adl_placement(backbone: str, cuts: Mapping[int, Cut]) -> Placement:
+def adl_placement(backbone: str, stages: Mapping[int, Stage]) -> Placement:
     """The published places for VGGs and ResNets; for others (ours) the ends of the last two stages.
 
     Args:
         backbone: Its name.
-        cuts: Where its stages end.
+        stages: Of its architecture.
     """
     for family, placement in (("vgg", _VGG), ("resnet", _RESNET)):
         if backbone.startswith(family):
             return placement
-    return Placement(tuple(cut.after for cut in cuts.values()), threshold=0.8)
+    return Placement(tuple(stage.last_step for stage in stages.values()), threshold=0.8)
 
 
 def insert_attention_dropout(

@@ -19,16 +19,16 @@ from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from torch import Tensor, nn
 from torchvision.models import get_model
 
-from caf_video.models.preprocessing import IMAGENET, LITE, Normalisation
+from caf_video.models.preprocessing import IMAGENET, LITE, Normalization
 
 Steps = list[tuple[str, nn.Module]]
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Where `features` ends: the name of its last step, and how many channels come out of it."""
+class Stage:
+    """Steps after which `features` may end: the last one's name, and the channels that it gives."""
 
-    after: str
+    last_step: str
     channels: int
 
 
@@ -37,15 +37,15 @@ class Architecture:
     """How a named network is built, laid out as a chain, cut and fed.
 
     Attributes:
-        cuts: By pixels a cell of the map.
+        stages: Those whose map can be had, by pixels a cell.
         parent: The backbone that it is made from, whose weights fit but for what was added to it.
         settle: Starts what was added, once the parent's weights are in.
     """
 
     build: Callable[[], nn.Module]
     chain: Callable[[nn.Module], Steps]
-    cuts: Mapping[int, Cut]
-    normalisation: Normalisation = field(default=IMAGENET)
+    stages: Mapping[int, Stage]
+    normalization: Normalization = field(default=IMAGENET)
     torchvision: bool = True
     parent: str = ""
     settle: Callable[[nn.Module], None] | None = None
@@ -88,7 +88,7 @@ def googlenet_chain(net: nn.Module) -> Steps:
 
 
 def densenet_chain(net: nn.Module) -> Steps:
-    """Huang et al. 2017. Both cuts lie after a ReLU: after the final one, or after transition3's.
+    """Huang et al. 2017. Both stages end in a ReLU: transition3's, and the final one.
 
     torchvision overwrites the final map with an in-place ReLU (maths 1.4). Here that ReLU is the
     last step of `features`, so nothing writes to the map once it is handed out.
@@ -110,7 +110,7 @@ def densenet_chain(net: nn.Module) -> Steps:
 
 
 def vgg_chain(net: nn.Module) -> Steps:
-    """Simonyan & Zisserman 2015; cut before (stride 16) or after (32) the last maximum pooling.
+    """Simonyan & Zisserman 2015; stages end before (16) and after (32) the last maximum pooling.
 
     The head is torchvision's adaptive pooling to 7x7 and the three fully connected layers.
     """
@@ -188,20 +188,20 @@ def _plain_convolution(padded: nn.Conv2d) -> nn.Conv2d:
 
 
 def _torchvision(
-    name: str, chain: Callable[[nn.Module], Steps], cuts: Mapping[int, Cut], **options: bool
+    name: str, chain: Callable[[nn.Module], Steps], stages: Mapping[int, Stage], **options: bool
 ) -> Architecture:
-    return Architecture(lambda: get_model(name, weights=None, **options), chain, cuts)
+    return Architecture(lambda: get_model(name, weights=None, **options), chain, stages)
 
 
 def _resnet(name: str, channels: int) -> Architecture:
     return _torchvision(
-        name, resnet_chain, {16: Cut("layer3", channels // 2), 32: Cut("layer4", channels)}
+        name, resnet_chain, {16: Stage("layer3", channels // 2), 32: Stage("layer4", channels)}
     )
 
 
 def _densenet(name: str, third: int, fourth: int) -> Architecture:
     return _torchvision(
-        name, densenet_chain, {16: Cut("transition3_relu", third), 32: Cut("relu5", fourth)}
+        name, densenet_chain, {16: Stage("transition3_relu", third), 32: Stage("relu5", fourth)}
     )
 
 
@@ -213,7 +213,7 @@ BACKBONES: dict[str, Architecture] = {
     "googlenet": _torchvision(
         "googlenet",
         googlenet_chain,
-        {16: Cut("inception4e", 832), 32: Cut("inception5b", 1024)},
+        {16: Stage("inception4e", 832), 32: Stage("inception5b", 1024)},
         aux_logits=False,
         init_weights=False,
     ),
@@ -222,14 +222,14 @@ BACKBONES: dict[str, Architecture] = {
     "vgg16": _torchvision(
         "vgg16",
         vgg_chain,
-        {16: Cut("features29", 512), 32: Cut("features30", 512)},
+        {16: Stage("features29", 512), 32: Stage("features30", 512)},
         init_weights=False,
     ),
     "efficientnet_lite0": Architecture(
         lambda: EfficientNet.from_name("efficientnet-lite0"),
         lite_chain,
-        {16: Cut("block10", 112), 32: Cut("top_activation", 1280)},
-        normalisation=LITE,
+        {16: Stage("block10", 112), 32: Stage("top_activation", 1280)},
+        normalization=LITE,
         torchvision=False,
     ),
 }

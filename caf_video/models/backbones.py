@@ -65,17 +65,17 @@ class Backbone(nn.Module):
         precision: str,
     ) -> None:
         super().__init__()
-        cut = architecture.cuts[stride]
+        stage = architecture.stages[stride]
         self.name = name
         self.weights = weights
         self.weights_sha256 = weights_digest(net)
         self.stride = stride
-        self.channels = cut.channels
+        self.channels = stage.channels
         self.precision = precision
-        self._normalisation = architecture.normalisation
+        self._normalization = architecture.normalization
 
         steps = architecture.chain(net)
-        end = [step for step, _ in steps].index(cut.after) + 1
+        end = [step for step, _ in steps].index(stage.last_step) + 1
         self.trunk, self.tail = as_sequence(steps[:end]), as_sequence(steps[end:])
         self.eval().requires_grad_(False)
         for half in (self.trunk, self.tail):
@@ -119,7 +119,7 @@ class Backbone(nn.Module):
 
         With `resized`, into the centre of that size of frames resized to it.
         """
-        return Preprocessing(size, self._normalisation, resized)
+        return Preprocessing(size, self._normalization, resized)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """Cells (h, w) of the map of an input of `size` (height, width), multiples of 32."""
@@ -151,7 +151,7 @@ def load_backbone(
     """
     if name not in BACKBONES:
         raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    if stride not in BACKBONES[name].cuts:
+    if stride not in BACKBONES[name].stages:
         raise InputError(f"no stride {stride}: choose 32 or 16")
     if precision not in PRECISIONS:
         raise InputError(f"no precision {precision!r}: choose {' or '.join(PRECISIONS)}")

@@ -90,7 +90,7 @@ class ImageNetwork(nn.Module):
             raise InputError(f"an image network with {outputs} outputs: wanted 1 or more")
         if tuning == "acol" and backbone == "vgg16_gap":
             architecture = VGG16_ACOL
-        placement = adl_placement(backbone, architecture.cuts)
+        placement = adl_placement(backbone, architecture.stages)
         if drop_threshold is None:
             drop_threshold = placement.threshold
         self.hyperparameters: dict[str, Any] = {
@@ -103,15 +103,15 @@ class ImageNetwork(nn.Module):
             "drop_threshold": drop_threshold,
             "frozen_batch_norm": frozen_batch_norm,
         }
-        self.stride = max(architecture.cuts)
-        cut = architecture.cuts[self.stride]
-        self.channels = cut.channels
-        self._normalisation = architecture.normalisation
+        self.stride = max(architecture.stages)
+        stage = architecture.stages[self.stride]
+        self.channels = stage.channels
+        self._normalization = architecture.normalization
 
         pretrained = network_to_train(backbone, architecture, weights)
         self.weights = pretrained.weights
         steps = architecture.chain(pretrained.net)
-        end = [step for step, _ in steps].index(cut.after) + 1
+        end = [step for step, _ in steps].index(stage.last_step) + 1
         self.trunk = as_sequence(steps[:end])
         if tuning == "adl":
             insert_attention_dropout(
@@ -121,10 +121,10 @@ class ImageNetwork(nn.Module):
         self.tail: nn.Module
         if tuning == "acol":
             self.tail = ACoLHead(
-                cut.channels, outputs, threshold=erase_threshold, hidden=erase_channels
+                stage.channels, outputs, threshold=erase_threshold, hidden=erase_channels
             )
         else:
-            linear = _small_linear(cut.channels, outputs)
+            linear = _small_linear(stage.channels, outputs)
             kept = _fill(linear, pretrained.last_layer)
             self.tail = as_sequence(
                 [("avgpool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("fc", linear)]
@@ -202,7 +202,7 @@ class ImageNetwork(nn.Module):
 
         With `resized`, into the centre of that size of frames resized to it.
         """
-        return Preprocessing(size, self._normalisation, resized)
+        return Preprocessing(size, self._normalization, resized)
 
 
 def image_preprocessing(backbone: str, size: tuple[int, int]) -> Preprocessing:
@@ -211,7 +211,7 @@ def image_preprocessing(backbone: str, size: tuple[int, int]) -> Preprocessing:
     Raises:
         InputError: There is no such backbone.
     """
-    return Preprocessing(size, _architecture(backbone).normalisation)
+    return Preprocessing(size, _architecture(backbone).normalization)
 
 
 def _architecture(backbone: str) -> Architecture:

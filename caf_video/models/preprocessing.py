@@ -15,7 +15,7 @@ COARSEST_STRIDE = 32
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How a family of networks is fed: interpolation, and mean and deviation on the 0–255 scale."""
 
     interpolation: str
@@ -25,12 +25,12 @@ class Normalisation:
 
 # torchvision's classification presets: mean (0.485, 0.456, 0.406), deviation (0.229, 0.224, 0.225)
 # of 0–1.
-IMAGENET = Normalisation(
+IMAGENET = Normalization(
     "bilinear",
     mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
     std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
 )
-LITE = Normalisation("bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+LITE = Normalization("bicubic", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Preprocessing:
 
     Attributes:
         size: Of the input, (height, width).
-        normalisation: How the network is fed.
+        normalization: How the network is fed.
         resized: What frames are resized to before their centre of `size` is cut out; None is
             `size`, the whole frame.
     """
 
     size: tuple[int, int]
-    normalisation: Normalisation
+    normalization: Normalization
     resized: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Preprocessing:
             images = transforms.resize(
                 images,
                 list(whole),
-                interpolation=InterpolationMode(self.normalisation.interpolation),
+                interpolation=InterpolationMode(self.normalization.interpolation),
                 antialias=True,
             )
         return images
@@ -101,7 +101,7 @@ class Preprocessing:
             images = transforms.center_crop(images, list(self.size))
         mean, std = (
             torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
-            for values in (self.normalisation.mean, self.normalisation.std)
+            for values in (self.normalization.mean, self.normalization.std)
         )
         return (images.to(torch.float32) - mean).div_(std)
 

@@ -91,7 +91,7 @@ class RecurrentEmbedder(nn.Module):
         self.lstm: nn.RNNBase = CELLS[cell](width, hidden, batch_first=True)  # or a GRU
         self.projection = nn.Linear(hidden, embedding_dim)
 
-    def fit_standardisation(self, mean: Tensor, std: Tensor) -> None:
+    def fit_standardization(self, mean: Tensor, std: Tensor) -> None:
         """Set the mean and deviation that each input channel is standardised with, both (c,).
 
         A channel that never varies (deviation 0) is only centred.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import SqueezeExcitation
 
-from caf_video.models.architectures import Architecture, Cut, resnet_chain
+from caf_video.models.architectures import Architecture, Stage, resnet_chain
 
 REDUCTION = 16  # of channels, inside the gate (Hu et al. 2018, Table 10; ADL's code)
 
@@ -59,5 +59,5 @@ def open_gates(net: nn.Module) -> None:
 
 
 RESNET50_SE = Architecture(
-    resnet50_se, resnet_chain, {16: Cut("layer4", 2048)}, parent="resnet50", settle=open_gates
+    resnet50_se, resnet_chain, {16: Stage("layer4", 2048)}, parent="resnet50", settle=open_gates
 )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from caf_video.models.architectures import Architecture, Cut, Steps
+from caf_video.models.architectures import Architecture, Stage, Steps
 
 _CHANNELS = 512  # of conv5-3
 _WIDTH = 1024
@@ -72,5 +72,5 @@ def _pooled(net: nn.Module) -> Steps:
     ]
 
 
-VGG16_GAP = Architecture(VGGGap, vgg_gap_chain, {16: Cut("relu6", _WIDTH)}, parent="vgg16")
-VGG16_ACOL = replace(VGG16_GAP, chain=vgg_acol_chain, cuts={16: Cut("average5", _CHANNELS)})
+VGG16_GAP = Architecture(VGGGap, vgg_gap_chain, {16: Stage("relu6", _WIDTH)}, parent="vgg16")
+VGG16_ACOL = replace(VGG16_GAP, chain=vgg_acol_chain, stages={16: Stage("average5", _CHANNELS)})

@@ -48,7 +48,7 @@ def network_with_weights(name: str, weights: str) -> tuple[nn.Module, str]:
     architecture = BACKBONES[name]
     if weights == NONE:
         net = architecture.build()
-        _initialise(net)
+        _initialize(net)
         return net, NONE
     if architecture.torchvision:
         entries = get_model_weights(name).__members__
@@ -98,7 +98,7 @@ def network_to_train(name: str, architecture: Architecture, weights: str) -> Pre
         WeightsError: As `network_with_weights`.
     """
     net = architecture.build()
-    _initialise(net)
+    _initialize(net)
     if weights == NONE:
         return Pretrained(net, NONE, {}, frozenset(net.state_dict()))
     state, found, resolved = _state_of(architecture.parent or name, weights)
@@ -132,7 +132,7 @@ def weights_digest(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _initialise(net: nn.Module) -> None:
+def _initialize(net: nn.Module) -> None:
     """He initialisation: random features of any depth neither vanish nor overflow float16."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -150,5 +150,5 @@ def untrained(run: ClipRun) -> ClipRun:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config["seed"])
         model = RecurrentEmbedder(**run.model.hyperparameters)
-    model.fit_standardisation(run.model.channel_mean.cpu(), run.model.channel_std.cpu())
+    model.fit_standardization(run.model.channel_mean.cpu(), run.model.channel_std.cpu())
     return replace(run, model=model.to(device()).eval())

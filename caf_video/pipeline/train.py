@@ -29,7 +29,7 @@ from caf_video.training import (
     EmbeddingModule,
     FeatureDataModule,
     ImageDataModule,
-    Run,
+    RunFolder,
     TrainingModule,
     read_metrics,
     train_run,
@@ -50,9 +50,11 @@ def train(config: DictConfig) -> Path:
     for name in {"features", "root"} & choices.keys():  # the run is used from other folders too
         choices[name] = choices["data"][name] = str(Path(choices[name]).resolve())
     data: FeatureDataModule | ImageDataModule = build(config, "data")
-    run = Run.begin(choices["run_dir"], choices, data.description, ckpt_path=choices["ckpt_path"])
+    run = RunFolder.begin(
+        choices["run_dir"], choices, data.description, ckpt_path=choices["ckpt_path"]
+    )
     if isinstance(data, ImageDataModule):
-        _tell_skipped(data.images, run.folder / "skipped.txt")
+        _tell_skipped(data.images, run.path / "skipped.txt")
     torch.manual_seed(choices["seed"])  # the network's first weights; batches have the same seed
     module = _module(config, choices, data, new=run.last is None)
     train_run(
@@ -64,8 +66,8 @@ def train(config: DictConfig) -> Path:
         progress_bar=choices["progress_bar"],
     )
     references = {module.metric: {"chance": _chance(choices, data)}} if data.validates else {}
-    write_image(run.folder / "curves.png", curves(run.folder, references))
-    return run.folder
+    write_image(run.path / "curves.png", curves(run.path, references))
+    return run.path
 
 
 def curves(run_folder: Path, references: Mapping[str, Mapping[str, float]]) -> Any:
@@ -189,7 +191,7 @@ def _module(
         description = data.description
         network = build(config, "model", in_channels=description.channels, grid=description.grid)
         if new:
-            network.fit_standardisation(*data.channel_statistics())
+            network.fit_standardization(*data.channel_statistics())
     return EmbeddingModule(network, build(config, "loss"), optimizer, seed=seed)
 
 

@@ -60,14 +60,14 @@ class EmbeddingIndex:
         self._points = points
         self._mean = points.mean(axis=0)
         self._scale = np.abs(points - self._mean).max() or 1.0  # float32 must not overflow
-        self._largest = np.linalg.norm(self._centred(points), axis=1).max()
+        self._largest = np.linalg.norm(self._centered(points), axis=1).max()
         self._index = faiss.IndexFlatL2(points.shape[1])
-        self._index.add(self._centred(points).astype(np.float32))
+        self._index.add(self._centered(points).astype(np.float32))
 
     def __len__(self) -> int:
         return len(self._points)
 
-    def _centred(self, rows: np.ndarray) -> np.ndarray:
+    def _centered(self, rows: np.ndarray) -> np.ndarray:
         return (rows - self._mean) / self._scale
 
     def search(
@@ -123,11 +123,11 @@ class EmbeddingIndex:
             candidates = np.broadcast_to(np.arange(len(self)), (len(rows), len(self)))
             farthest = np.full(len(rows), np.inf)
         else:
-            centred = self._centred(rows)
+            centered = self._centered(rows)
             with np.errstate(over="ignore"):
-                approximate, candidates = self._index.search(centred.astype(np.float32), asked)
+                approximate, candidates = self._index.search(centered.astype(np.float32), asked)
             # |x|² + |y|² - 2xy in float32 is off by at most this (d products, each rounded twice).
-            norms = np.linalg.norm(centred, axis=1) + self._largest
+            norms = np.linalg.norm(centered, axis=1) + self._largest
             rounding = (rows.shape[1] + 4) * np.finfo(np.float32).eps * norms**2
             # A query too far away for float32 has no approximation.
             finite = np.isfinite(approximate[:, -1])

@@ -150,8 +150,8 @@ def _draw_stage(session: int, variant: int) -> _Stage:
     lowest = min(ground - _TALLEST_METRES * metre - _MARGIN, HEIGHT - side)
     highest = max(ground + _MARGIN - side, 0.0)
     top = int(highest + rng.random() * max(lowest - highest, 0.0))
-    centre = camera.centre_x + rng.uniform(-2.0, 2.0) * metre
-    left = int(np.clip(centre - side / 2, 0, WIDTH - side))
+    center = camera.center_x + rng.uniform(-2.0, 2.0) * metre
+    left = int(np.clip(center - side / 2, 0, WIDTH - side))
 
     # A sign or a signal is all in the square, and above the ground.
     post_metre = camera.scale_at(z * _POST_FARTHER)
@@ -169,7 +169,7 @@ def _draw_stage(session: int, variant: int) -> _Stage:
         top=top,
         side=side,
         z=z,
-        post_x=(column - camera.centre_x) / post_metre,
+        post_x=(column - camera.center_x) / post_metre,
         post_y=camera.height_metres - (row - camera.horizon_y) / post_metre,
         sign_metres=sign_metres,
         along=float(rng.random()),
@@ -193,7 +193,7 @@ def _placed(label: str, stage: _Stage) -> tuple[Thing, np.ndarray]:
     # changes a little as it moves.
     z = stage.z * _CAR_FARTHER if label in _CARS else stage.z
     middle = stage.left + stage.side / 2
-    x = (middle - stage.camera.centre_x) / stage.camera.scale_at(z)
+    x = (middle - stage.camera.center_x) / stage.camera.scale_at(z)
     for _ in range(2):
         x1, _, x2, _ = _silhouette(_on_the_ground(label, stage, x, z), stage.camera)
         room = max(stage.side - (x2 - x1) - 2 * _MARGIN, 0.0)

@@ -80,7 +80,7 @@ class SceneRenderer:
         standing = sorted(standing_things(place), key=lambda thing: -thing.z)
         self._base = Camera(
             place.drive.focal,
-            float(place.centre_x.mean()) + MARGIN,
+            float(place.center_x.mean()) + MARGIN,
             float(place.horizon_y.mean()) + MARGIN,
             place.drive.camera_height_metres,
             float(place.position_metres.mean()),
@@ -118,7 +118,7 @@ class SceneRenderer:
         shrink = (_BACKDROP_METRES - driven) / _BACKDROP_METRES
         to_backdrop = np.array(
             [
-                [shrink, 0.0, base.centre_x - camera.centre_x * shrink],
+                [shrink, 0.0, base.center_x - camera.center_x * shrink],
                 [0.0, shrink, base.horizon_y - camera.horizon_y * shrink],
             ]
         )

@@ -19,8 +19,6 @@ from caf_video.training.checkpoint import (
     CheckpointError,
     ClipRun,
     ImageRun,
-    LoadedRun,
-    RunRecord,
     load_clip_run,
     load_image_run,
     load_run,
@@ -32,7 +30,7 @@ from caf_video.training.image_description import ImageDescription
 from caf_video.training.image_pixels import ImagePixels
 from caf_video.training.loggers import LoggerError, MetricsFile, read_metrics
 from caf_video.training.module import ClassifierModule, EmbeddingModule, TrainingModule
-from caf_video.training.run import Run, train_run
+from caf_video.training.run import RunFolder, train_run
 
 __all__ = [
     "CLASSIFIER",
@@ -51,12 +49,10 @@ __all__ = [
     "ImageDescription",
     "ImagePixels",
     "ImageRun",
-    "LoadedRun",
     "LoggerError",
     "MetricsFile",
-    "Run",
     "RunCheckpoints",
-    "RunRecord",
+    "RunFolder",
     "ShuffledSampler",
     "TrainingBatches",
     "TrainingError",

@@ -1,14 +1,14 @@
 """Samples as batches, in training by number: what stops goes on as if it never had."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.errors import InputError
-from caf_video.training.workers import made_in_order
+from caf_video.data.workers import made_in_order
+from caf_video.errors import CafVideoError, InputError
 
 
 class Batch(NamedTuple):
@@ -132,7 +132,7 @@ class TrainingBatches:
         left = len(self) - self._given % len(self)
         places = range(self._given, self._given + left)
         numbers = [place * self._world_size + self._rank for place in places]
-        for batch in made_in_order(self._batch, numbers, workers=self._workers):
+        for batch in _made(self._batch, numbers, self._workers):
             self._given += 1
             yield batch
 
@@ -175,10 +175,18 @@ class EvaluationBatches:
         return -(-len(self._samples) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        return made_in_order(self._batch, range(len(self)), workers=self._workers)
+        return _made(self._batch, range(len(self)), self._workers)
 
     def _batch(self, number: int) -> Batch:
         first = number * self._batch_size
         positions = torch.arange(first, min(first + self._batch_size, len(self._samples)))
         inputs = self._samples.batch(positions.tolist(), None)
         return Batch(inputs, self._labels[positions], positions)
+
+
+def _made(make: Callable[[int], Batch], numbers: Sequence[int], workers: int) -> Iterator[Batch]:
+    lost = CafVideoError(
+        "a process that makes batches was ended from outside, or memory ran out: "
+        "go on with ckpt_path=last, and fewer data.workers"
+    )
+    return made_in_order(make, numbers, workers=workers, lost=lost)

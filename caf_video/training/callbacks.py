@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
-from caf_video.training.checkpoint import KEY, RunRecord
+from caf_video.training.checkpoint import KEY, RunRecord, plain_record
 
 
 class TrainingError(CafVideoError):
@@ -121,7 +121,7 @@ class RunCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Say in the checkpoint what it is."""
-        checkpoint[KEY] = self._record.plain()
+        checkpoint[KEY] = plain_record(self._record)
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far."""

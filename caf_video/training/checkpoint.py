@@ -27,6 +27,7 @@ RECURRENT, RETRIEVAL, CLASSIFIER = KINDS = ("recurrent", "retrieval", "classifie
 
 Description = StoreDescription | ImageDescription
 Network = TypeVar("Network", RecurrentEmbedder, ImageNetwork)
+Loaded = TypeVar("Loaded", "ClipRun", "ImageRun")
 
 
 class CheckpointError(CafVideoError):
@@ -35,7 +36,7 @@ class CheckpointError(CafVideoError):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a checkpoint says of itself.
+    """What a run is, in plain values: what its checkpoints say of themselves.
 
     Attributes:
         kind: One of KINDS.
@@ -53,33 +54,19 @@ class RunRecord:
     label_names: list[str]
     config: dict[str, Any]
 
-    def plain(self) -> dict[str, Any]:
-        """All of it in plain values, for a checkpoint."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
-
 
 @dataclass(frozen=True)
-class LoadedRun:
-    """A trained network, and what is needed to use it as it was trained.
+class LoadedRun(RunRecord):
+    """A trained network beside its record, to be used as it was trained.
 
     Attributes:
         checkpoint: The file it came from.
-        kind: One of KINDS.
         model: The network, in eval mode, its weights frozen, on the CPU.
-        normalize: Whether its outputs are embeddings that are compared at length 1.
-        description: What made the inputs it was trained on.
-        label_names: Of its training set; a classifier's outputs are in their order.
-        config: The settings of the training, plain values.
         step: Optimizer steps it had.
     """
 
     checkpoint: Path
-    kind: str
     model: nn.Module
-    normalize: bool
-    description: Description
-    label_names: list[str]
-    config: dict[str, Any]
     step: int
 
     @torch.no_grad()
@@ -141,19 +128,12 @@ def load_run(run: str | Path) -> ClipRun | ImageRun:
             )
     checkpoint = read_checkpoint(path)
     record = record_of(checkpoint, path)
-    known: dict[str, Any] = {
-        "checkpoint": path,
-        "kind": record.kind,
-        "normalize": record.normalize,
-        "label_names": record.label_names,
-        "config": record.config,
-        "step": checkpoint["global_step"],
-    }
+    known = {**vars(record), "checkpoint": path, "step": checkpoint["global_step"]}
     if isinstance(record.description, StoreDescription):
-        embedder = _network(partial(RecurrentEmbedder, **record.hyperparameters), checkpoint, path)
-        return ClipRun(model=embedder, description=record.description, **known)
+        embedder = partial(RecurrentEmbedder, **record.hyperparameters)
+        return ClipRun(model=_network(embedder, checkpoint, path), **known)
     bare = partial(ImageNetwork, **record.hyperparameters, weights="none")
-    return ImageRun(model=_network(bare, checkpoint, path), description=record.description, **known)
+    return ImageRun(model=_network(bare, checkpoint, path), **known)
 
 
 def _network(make: Callable[[], Network], checkpoint: dict[str, Any], path: Path) -> Network:
@@ -174,19 +154,20 @@ def _network(make: Callable[[], Network], checkpoint: dict[str, Any], path: Path
     return network.eval().requires_grad_(False)
 
 
+# What runs take, and which commands, given the run, are for them.
+_USES: dict[type[LoadedRun], tuple[str, str]] = {
+    ClipRun: ("clips", "`caf-video evaluate {0}` and `caf-video explain --model {0}` are"),
+    ImageRun: ("images", "`caf-video localize --model {0}` is"),
+}
+
+
 def load_clip_run(run: str | Path) -> ClipRun:
     """As `load_run`, of a network of clips.
 
     Raises:
         CheckpointError: Also if it is one of images.
     """
-    loaded = load_run(run)
-    if not isinstance(loaded, ClipRun):
-        raise CheckpointError(
-            f"{run} is a {loaded.kind} run, of images, not of clips: "
-            f"`caf-video localize --model {run}` is for those"
-        )
-    return loaded
+    return _load(run, ClipRun)
 
 
 def load_image_run(run: str | Path) -> ImageRun:
@@ -195,11 +176,16 @@ def load_image_run(run: str | Path) -> ImageRun:
     Raises:
         CheckpointError: Also if it is one of clips.
     """
+    return _load(run, ImageRun)
+
+
+def _load(run: str | Path, wanted: type[Loaded]) -> Loaded:
     loaded = load_run(run)
-    if not isinstance(loaded, ImageRun):
+    if not isinstance(loaded, wanted):
+        inputs, commands = _USES[type(loaded)]
         raise CheckpointError(
-            f"{run} is a {loaded.kind} run, of clips, not of images: `caf-video evaluate {run}` "
-            f"and `caf-video explain --model {run}` are for those"
+            f"{run} is a {loaded.kind} run, of {inputs}, not of {_USES[wanted][0]}: "
+            f"{commands.format(run)} for those"
         )
     return loaded
 
@@ -220,6 +206,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not wanted <= checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
     return checkpoint
+
+
+def plain_record(record: RunRecord) -> dict[str, Any]:
+    """A record as a checkpoint holds it, under KEY; `record_of` reads it."""
+    return {"format": FORMAT, **dataclasses.asdict(record)}
 
 
 def record_of(checkpoint: dict[str, Any], path: Path) -> RunRecord:

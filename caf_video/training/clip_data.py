@@ -5,8 +5,9 @@ from typing import cast
 
 from torch import Tensor
 
-from caf_video.data.clips import SPLITS, Clip, read_clips, require_evaluable, require_trainable
+from caf_video.data.clips import require_evaluable, require_trainable
 from caf_video.data.features import FeatureStore, StoreDescription
+from caf_video.data.manifest import SPLITS, Clip, read_clips
 from caf_video.metric_learning import PKBatchSampler
 from caf_video.training.clip_maps import ClipMaps
 from caf_video.training.datamodule import BatchesDataModule

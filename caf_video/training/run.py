@@ -57,17 +57,17 @@ _REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training's folder and settings; made by `begin`, which also finds where one stopped.
+class RunFolder:
+    """The folder that a training fills; made by `begin`, which also finds where one stopped.
 
     Attributes:
-        folder: Of the run.
+        path: Of the folder.
         config: Every setting, plain values.
         last: The checkpoint to go on from, or None for a new training.
         step: Optimizer steps done so far.
     """
 
-    folder: Path
+    path: Path
     config: dict[str, Any]
     last: Path | None
     step: int
@@ -80,7 +80,7 @@ class Run:
         description: Description,
         *,
         ckpt_path: str | None = None,
-    ) -> "Run":
+    ) -> "RunFolder":
         """Make the folder of a new training, or find where one stopped, and write config.yaml.
 
         A folder whose training stopped before its first checkpoint is as good as a new one.
@@ -131,7 +131,7 @@ class Run:
 
 
 def train_run(
-    run: Run,
+    run: RunFolder,
     module: TrainingModule,
     data: BatchesDataModule,
     *,
@@ -168,15 +168,15 @@ def train_run(
         config=run.config,
     )
     checkpoints = RunCheckpoints(
-        run.folder / "checkpoints", record, metric=module.metric if data.validates else None
+        run.path / "checkpoints", record, metric=module.metric if data.validates else None
     )
     unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
     bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
     with _quiet_lightning():
         try:
             trainer = make_trainer(
-                default_root_dir=run.folder,
-                logger=[MetricsFile(run.folder, resume_step=run.step), *loggers],
+                default_root_dir=run.path,
+                logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
                 enable_progress_bar=progress_bar,
                 enable_model_summary=False,

@@ -8,19 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caf_video.data.clips import (
+from caf_video.data.clips import assign_splits, require_evaluable, require_trainable
+from caf_video.data.manifest import (
     SPLITS,
     Clip,
     ManifestError,
-    assign_splits,
-    clip_frame_range,
     read_clips,
     read_manifest,
-    require_evaluable,
-    require_trainable,
-    segment_frame_indices,
     write_manifest,
 )
+from caf_video.data.sampling import clip_frame_range, segment_frame_indices
 from caf_video.errors import InputError
 
 HEADER = "clip_id,path,label,start_seconds,end_seconds,session,split\n"

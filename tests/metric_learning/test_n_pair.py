@@ -43,6 +43,15 @@ def test_it_is_the_rule_of_section_s2(generator, negatives) -> None:
     assert loss.item() == pytest.approx(n_pair_by_loops(embeddings, labels, negatives), abs=1e-12)
 
 
+@pytest.mark.parametrize("negatives", ["all", "positives_only"])
+def test_the_module_is_the_rule_with_the_settings_that_it_was_given(generator, negatives) -> None:
+    embeddings, labels = random_pairs(generator)
+    loss = NPairLoss(negatives, regularization=0.3)(embeddings, labels)
+    lengths = sum(float(one @ one) for one in embeddings) / (len(labels) // 2)
+    wanted = n_pair_by_loops(embeddings, labels, negatives) + 0.25 * 0.3 * lengths
+    assert loss.item() == pytest.approx(wanted, abs=1e-12)
+
+
 def test_two_classes_give_the_number_worked_out_on_paper() -> None:
     # Class 0: a = (1, 0), p = (2, 0); class 1: a = (0, 1), p = (0, 3).
     embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])

@@ -162,6 +162,22 @@ def test_the_module_measures_unit_norm_embeddings(generator) -> None:
     assert TripletLoss.normalize
 
 
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("margin", [0.05, 0.7])
+def test_the_module_is_the_rule_with_the_settings_that_it_was_given(
+    generator, squared, margin
+) -> None:
+    embeddings, labels = random_batch(generator, (2, 3, 2))
+    settings = {"margin": margin, "squared": squared}
+    loss = TripletLoss(**settings)(5 * embeddings, labels)
+    wanted = semi_hard_by_loops(embeddings, labels, **settings)
+    assert loss.item() == pytest.approx(wanted, abs=1e-12)
+    for soft in (False, True):
+        loss = TripletLoss("hard", soft=soft, **settings)(5 * embeddings, labels)
+        wanted = hard_by_loops(embeddings, labels, soft=soft, **settings)
+        assert loss.item() == pytest.approx(wanted, abs=1e-12)
+
+
 def test_the_order_of_the_batch_does_not_matter(generator) -> None:
     embeddings, labels = random_batch(generator)
     order = torch.randperm(len(labels), generator=generator)

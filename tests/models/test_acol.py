@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from caf_video.errors import InputError
-from caf_video.models.acol import ACoLHead, normalised
+from caf_video.models.acol import ACoLHead, normalized
 
 
 def set_by_hand(classifier: nn.Module, *, scale: float, classes: tuple[float, ...]) -> None:
@@ -134,7 +134,7 @@ def test_of_a_constant_class_map_nothing_is_erased() -> None:
         head.classifier_a[0].weight.zero_()
     _, logits_b = head.branches(FEATURES, torch.tensor([0]))
     assert logits_b.tolist() == [[22 / 4, -66 / 4]]
-    assert normalised(torch.full((1, 2, 2), -3.0)).tolist() == [[[0, 0], [0, 0]]]
+    assert normalized(torch.full((1, 2, 2), -3.0)).tolist() == [[[0, 0], [0, 0]]]
 
 
 def test_it_starts_as_the_authors_code_does() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from caf_video.errors import InputError
 from caf_video.models.adl import AttentionDropout, adl_placement, insert_attention_dropout
-from caf_video.models.architectures import BACKBONES, Cut
+from caf_video.models.architectures import BACKBONES, Stage
 
 # Two channels whose mean, the attention, is (1 2 / 4 5).
 MAPS = torch.tensor([[[[0.0, 2.0], [4.0, 9.0]], [[2.0, 2.0], [4.0, 1.0]]]])
@@ -126,9 +126,9 @@ def test_a_place_that_is_not_there_is_refused(name) -> None:
 
 
 def test_the_published_places_are_those_of_the_authors_commands() -> None:
-    cuts = BACKBONES["densenet121"].cuts
-    gap = adl_placement("vgg16_gap", {16: Cut("relu6", 1024)})
+    stages = BACKBONES["densenet121"].stages
+    gap = adl_placement("vgg16_gap", {16: Stage("relu6", 1024)})
     assert (gap.after, gap.threshold) == (("features16", "features23", "features29"), 0.8)
-    excited = adl_placement("resnet50_se", {16: Cut("layer4", 2048)})
+    excited = adl_placement("resnet50_se", {16: Stage("layer4", 2048)})
     assert (excited.after, excited.threshold) == (("layer3.0", "layer4.0", "layer4"), 0.9)
-    assert adl_placement("densenet121", cuts).after == ("transition3_relu", "relu5")
+    assert adl_placement("densenet121", stages).after == ("transition3_relu", "relu5")

@@ -48,11 +48,11 @@ def test_a_window_larger_than_the_image_is_refused(image) -> None:
         random_window(image, (6, 6), np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("normalisation", [IMAGENET, LITE])
+@pytest.mark.parametrize("normalization", [IMAGENET, LITE])
 @pytest.mark.parametrize("resized", [None, (40, 50)])
-def test_resizing_now_and_finishing_later_is_preprocessing(normalisation, resized) -> None:
+def test_resizing_now_and_finishing_later_is_preprocessing(normalization, resized) -> None:
     frames = np.random.default_rng(0).integers(256, size=(2, 60, 45, 3), dtype=np.uint8)
-    preprocessing = Preprocessing((32, 36), normalisation, resized)
+    preprocessing = Preprocessing((32, 36), normalization, resized)
     halfway = preprocessing.resize(frames)
     assert halfway.dtype == torch.uint8 and halfway.shape == (2, 3, *(resized or (32, 36)))
     assert torch.equal(preprocessing.finish(halfway), preprocessing(frames))

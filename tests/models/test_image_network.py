@@ -125,7 +125,7 @@ def test_attention_knows_its_head_as_affine_unless_it_is_acols(network, images) 
 
 def test_attention_dropout_finds_its_places_in_the_trunk(network) -> None:
     name, tuning = (network.hyperparameters[key] for key in ("backbone", "tuning"))
-    placement = adl_placement(name, IMAGE_BACKBONES[name].cuts)
+    placement = adl_placement(name, IMAGE_BACKBONES[name].stages)
     modules = dict(network.trunk.named_modules())
     layers = [name for name, module in modules.items() if isinstance(module, AttentionDropout)]
     assert set(placement.after) <= modules.keys()

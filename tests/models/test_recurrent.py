@@ -24,7 +24,7 @@ def embedder(generator: torch.Generator, **changes) -> RecurrentEmbedder:
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) / 3
     mean, std = torch.randn(2, 7, generator=generator, dtype=torch.float64)
-    model.fit_standardisation(mean, std.abs())
+    model.fit_standardization(mean, std.abs())
     return model.eval()
 
 
@@ -121,7 +121,7 @@ def test_a_dead_channel_is_left_at_its_scale(generator) -> None:
     model = embedder(generator)
     std = torch.ones(7, dtype=torch.float64)
     std[2] = 0
-    model.fit_standardisation(torch.zeros(7), std)
+    model.fit_standardization(torch.zeros(7), std)
     assert torch.equal(model.channel_std, torch.ones(7, dtype=torch.float64))
 
 
@@ -178,5 +178,5 @@ def test_settings_that_mean_nothing_are_refused(changes, message) -> None:
 )
 def test_a_standardisation_that_is_none_is_refused(mean, std, message) -> None:
     with pytest.raises(InputError) as refusal:
-        RecurrentEmbedder(in_channels=7, grid=(3, 4)).fit_standardisation(mean, std)
+        RecurrentEmbedder(in_channels=7, grid=(3, 4)).fit_standardization(mean, std)
     assert message in str(refusal.value)

@@ -269,7 +269,7 @@ def test_what_cannot_be_read_is_counted_and_named(root: Path, embedder: Subject)
     (root / "05.png").write_bytes(whole[: len(whole) // 2])
     done = localize("folder", root, embedder, methods=["l2-caf"])
     assert {image.image_id for image in done.skipped} == {"03.png", "05.png"}
-    assert len(done.found.images) == 10 and int(done.found.localised.sum()) == 9
+    assert len(done.found.images) == 10 and int(done.found.localized.sum()) == 9
     assert any(note.startswith("2 listed images were skipped: ") for note in done.notes)
     assert "03.png" in done.markdown() and "05.png" in done.markdown()
 

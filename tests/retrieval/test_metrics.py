@@ -25,9 +25,9 @@ def labelled_points(
     generator: torch.Generator, count: int = 80, classes: int = 7, width: int = 5
 ) -> tuple[torch.Tensor, list[str]]:
     codes = torch.randint(0, classes, (count,), generator=generator)
-    centres = torch.randn(classes, width, generator=generator, dtype=torch.float64)
+    centers = torch.randn(classes, width, generator=generator, dtype=torch.float64)
     noise = torch.randn(count, width, generator=generator, dtype=torch.float64)
-    return centres[codes] + noise, [f"class {code}" for code in codes.tolist()]
+    return centers[codes] + noise, [f"class {code}" for code in codes.tolist()]
 
 
 def test_recall_agrees_with_loops(generator: torch.Generator) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from caf_video.models.architectures import Architecture, Cut
+from caf_video.models.architectures import Architecture, Stage
 from caf_video.models.image_network import IMAGE_BACKBONES
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 40, 50)}
@@ -38,7 +38,7 @@ def tiny_chain(net: nn.Module) -> list[tuple[str, nn.Module]]:
 @pytest.fixture(scope="module")
 def tiny_backbone() -> Iterator[str]:
     """Name of a backbone of `ImageNetwork` that is there while the tests of a file run."""
-    tiny = Architecture(TinyNet, tiny_chain, {8: Cut("relu2", 8)}, torchvision=False)
+    tiny = Architecture(TinyNet, tiny_chain, {8: Stage("relu2", 8)}, torchvision=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(IMAGE_BACKBONES, "tiny", tiny)
         yield "tiny"

@@ -1,6 +1,8 @@
 """Batches: which samples, what is drawn of them, again after a stop and in any process."""
 
 import itertools
+import os
+import types
 from collections import Counter
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from caf_video.data.features import FeatureStore
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.metric_learning import PKBatchSampler
 from caf_video.training import (
     ClipMaps,
@@ -135,6 +137,33 @@ def test_channel_statistics_are_those_of_the_middle_frames(maps, store_folder) -
     np.testing.assert_allclose(std, cells.std(axis=(0, 1, 3, 4)), rtol=1e-5)
 
 
+class Constant:
+    """A store whose clips are one number all over."""
+
+    value = 0.1
+
+    description = types.SimpleNamespace(timesteps=3, grid=(2, 3), channels=6)
+
+    def read(self, clip_id: str) -> types.SimpleNamespace:
+        return types.SimpleNamespace(feature_maps=torch.full((3, 1, 6, 2, 3), self.value).half())
+
+
+def test_a_channel_that_never_varies_has_deviation_0_whatever_the_rounding() -> None:
+    store = Constant()
+    for value in torch.linspace(0.1, 3.0, 40).tolist():
+        store.value = value
+        mean, std = ClipMaps(store, IDS, memory_gb=1.0).channel_statistics()
+        assert torch.allclose(mean, torch.tensor(value).half().float())
+        assert (std < 1e-3 * value).all()  # and no root of a number below 0
+
+
+def test_maps_are_held_where_they_just_fit() -> None:
+    bytes_of_all = len(IDS) * 3 * 6 * 2 * 3 * 2
+    for spare, held in ((0.5, True), (-0.5, False)):
+        maps = ClipMaps(Constant(), IDS, memory_gb=(bytes_of_all + spare) / 1e9)
+        assert maps.in_memory is held
+
+
 def test_batches_of_no_clips_are_refused(maps) -> None:
     with pytest.raises(InputError, match="batches of 0 samples"):
         EvaluationBatches(maps, LABELS, batch_size=0)
@@ -174,6 +203,18 @@ def test_with_processes_ahead_it_goes_on_from_the_batch_that_was_given_last(stop
     resumed.load_state_dict(batches.state_dict())
     rest = copied(resumed)
     assert_same(rest, uninterrupted[stop : stop + len(rest)])
+
+
+class EndsItsProcess(Noise):
+    """Samples that take down the process that makes a batch of them."""
+
+    def batch(self, positions, random) -> torch.Tensor:
+        os._exit(1)
+
+
+def test_a_process_that_is_ended_from_outside_says_how_the_training_goes_on() -> None:
+    with pytest.raises(CafVideoError, match="^a process that makes batches was .* ckpt_path=last"):
+        next(iter(training(EndsItsProcess(), workers=1)))
 
 
 # --- shuffled ------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Clips as batches: what the data module takes from a store, and what it refuses."""
 
 import pytest
+import torch
 
-from caf_video.data.clips import ManifestError
-from caf_video.data.features import FeatureStoreError
+from caf_video.data.features import FeatureStore, FeatureStoreError
+from caf_video.data.manifest import ManifestError
 from caf_video.errors import CafVideoError
 from caf_video.training import FeatureDataModule
 
@@ -27,6 +28,29 @@ def test_the_splits_come_as_batches_with_labels_in_alphabetical_order(store_fold
     for loader in (data.val_dataloader(), data.test_dataloader()):
         (batch,) = loader
         assert batch.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def middle_frames(folder, clips) -> torch.Tensor:
+    store = FeatureStore.open(folder)
+    maps = [store.read(clip.clip_id).feature_maps.float() for clip in clips]
+    return torch.stack([one[:, one.shape[1] // 2] for one in maps])  # (n, t, c, h, w)
+
+
+def test_every_split_gives_its_own_clips(store_folder) -> None:
+    data = data_of(store_folder)
+    data.setup("fit")
+    data.setup("test")
+    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        (batch,) = loader
+        assert torch.equal(batch.inputs, middle_frames(store_folder, data.clips[split]))
+
+
+def test_channels_are_standardised_by_the_training_clips_alone(store_folder) -> None:
+    data = data_of(store_folder)
+    cells = middle_frames(store_folder, data.clips["train"]).movedim(2, 4).flatten(0, 3).double()
+    mean, std = data.channel_statistics()
+    torch.testing.assert_close(mean, cells.mean(dim=0).float())
+    torch.testing.assert_close(std, cells.std(dim=0, correction=0).float())
 
 
 def test_a_second_setup_reads_nothing_again(store_folder, monkeypatch) -> None:

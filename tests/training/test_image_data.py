@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from caf_video.data.images import ImageSetError, read_image
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models import ImageNetwork
 from caf_video.training import ImageDataModule
+from caf_video.training.image_description import digest_of
 
 SETTINGS = {
     "protocol": "classification",
@@ -98,6 +100,32 @@ def test_its_description_tells_the_images_and_not_where_they_are(make_pictures, 
     found = data_of(fewer, size=[32, 32]).description
     assert one.differences(found) == ["size", "train_images"]
     assert one.train_images.startswith("18 (") and found.train_images.startswith("17 (")
+
+
+def test_its_description_tells_another_label_or_order(pictures) -> None:
+    images = data_of(pictures).images.split("train")
+    first, *others = images
+    assert digest_of(images) == digest_of(list(images))
+    for changed in ([replace(first, label=first.label + 1), *others], [*others, first]):
+        assert digest_of(changed) != digest_of(images)
+        assert digest_of(changed).startswith("18 (")
+
+
+def test_a_training_image_is_enlarged_by_what_the_window_leaves_of_each_side(pictures) -> None:
+    data = data_of(pictures, size=[32, 48], window=0.5)
+    data.setup("fit")
+    enlarged = read_image(data.images.split("train")[0].path)[None]
+    network = ImageNetwork("resnet18", outputs=2, weights="none")
+    whole = network.preprocessing((64, 96))(enlarged)[0]  # (3, 64, 96)
+    shown = next(
+        image
+        for batch in data.train_dataloader()
+        for image, position in zip(batch.inputs, batch.positions.tolist(), strict=True)
+        if position == 0
+    )
+    windows = whole.unfold(1, 32, 1).unfold(2, 48, 1)  # (3, 33, 49, 32, 48)
+    found = [(windows == one[:, None, None]).all(dim=(0, 3, 4)) for one in (shown, shown.flip(2))]
+    assert sum(int(places.sum()) for places in found) == 1
 
 
 def refused(kind: type[CafVideoError], root: Path, **changes) -> str:

@@ -18,7 +18,7 @@ from caf_video.training import (
     ClassifierModule,
     EmbeddingModule,
     ImageDataModule,
-    Run,
+    RunFolder,
     TrainingInterrupted,
     TrainingModule,
     load_clip_run,
@@ -67,7 +67,7 @@ def run_training(
         seed=0,
         workers=workers,
     )
-    run = Run.begin(folder, config, data.description, ckpt_path="last" if resume else None)
+    run = RunFolder.begin(folder, config, data.description, ckpt_path="last" if resume else None)
     torch.manual_seed(0)
     network = partial(ImageNetwork, "tiny", weights="none", erase_channels=8)
     module: TrainingModule
@@ -211,9 +211,13 @@ def test_a_run_comes_back_with_all_that_its_use_needs(runs, pictures, images, wh
 
 
 def test_where_clips_are_wanted_it_is_refused_with_advice(runs) -> None:
-    advice = r"is a classifier run, of images, not of clips: `caf-video localize --model .*gap`"
-    with pytest.raises(CheckpointError, match=advice):
-        load_clip_run(runs["gap"][0])
+    folder = runs["gap"][0]
+    with pytest.raises(CheckpointError) as refused:
+        load_clip_run(folder)
+    assert str(refused.value) == (
+        f"{folder} is a classifier run, of images, not of clips: "
+        f"`caf-video localize --model {folder}` is for those"
+    )
 
 
 def test_a_network_that_is_not_the_one_described_is_refused(runs, tmp_path) -> None:

@@ -47,6 +47,15 @@ def test_a_resumed_run_keeps_the_rows_before_and_makes_the_others_again(tmp_path
     assert read_metrics(tmp_path)["loss"] == ([0, 1, 2, 3, 4], [0.0, 1.0, 2.0, 3.0, 40.0])
 
 
+def test_what_is_made_again_is_gone_before_it_is_made(tmp_path) -> None:
+    first = MetricsFile(tmp_path)
+    for step in range(6):
+        first.log_metrics({"loss": float(step)}, step)
+    first.save()
+    MetricsFile(tmp_path, resume_step=4).save()
+    assert read_metrics(tmp_path)["loss"][0] == [0, 1, 2, 3]
+
+
 def test_a_new_run_begins_anew(tmp_path) -> None:
     for value in (1.0, 2.0):
         metrics = MetricsFile(tmp_path)

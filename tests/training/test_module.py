@@ -35,10 +35,20 @@ def part(batch: Batch, rows) -> Batch:
     return Batch(*(values[rows] for values in batch))
 
 
+def logged_by(module: TrainingModule) -> dict[str, float]:
+    """What the module logs from now on, by name."""
+    logged: dict[str, float] = {}
+
+    def log(name: str, value: float | torch.Tensor, **settings) -> None:
+        logged[name] = torch.as_tensor(value, dtype=torch.float64).item()
+
+    module.log = log
+    return logged
+
+
 def validated(module: TrainingModule, batches) -> float:
     """The metric, as Lightning would log it after these validation batches."""
-    logged: dict[str, float] = {}
-    module.log = lambda name, value, **settings: logged.update({name: float(value)})
+    logged = logged_by(module)
     trainer = pl.Trainer(
         logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False
     )
@@ -85,9 +95,43 @@ def test_a_validation_leaves_nothing_behind(generator, model) -> None:
 
 def test_the_training_step_is_the_loss_of_the_embeddings(generator, model) -> None:
     module, batch = module_of(model), batch_of(generator)
-    module.log = lambda *values, **settings: None
+    logged = logged_by(module)
     wanted = TripletLoss()(model(batch.inputs), batch.labels)
     assert torch.equal(module.training_step(batch, 0), wanted)
+    assert logged == {"loss": wanted.item()}
+
+
+class AtStep:
+    """What a module asks of its trainer at the start of a step."""
+
+    def __init__(self, step: int, *rates: float) -> None:
+        self.global_step = step
+        self.optimizers = [self]
+        self.param_groups = [{"lr": rate} for rate in rates]
+
+
+def test_the_learning_rate_of_a_step_is_that_of_what_is_fresh(model) -> None:
+    module = module_of(model)
+    logged = logged_by(module)
+    trainer = AtStep(7, 0.2, 0.02)  # fresh parameters are the first group
+    module.trainer = trainer
+    module.on_train_batch_start(None, 0)
+    assert logged == {"learning_rate": 0.2}
+
+
+def test_what_a_network_draws_depends_on_the_seed_and_the_step_alone(model) -> None:
+    def drawn(seed: int, step: int) -> float:
+        module = EmbeddingModule(model, TripletLoss(), lambda network, steps: {}, seed=seed)
+        logged_by(module)
+        trainer = AtStep(step, 0.1)
+        module.trainer = trainer
+        module.on_train_batch_start(None, 0)
+        return torch.rand(()).item()
+
+    pairs = [(seed, step) for seed in range(4) for step in range(5)]
+    first = [drawn(*pair) for pair in pairs]
+    assert len(set(first)) == len(pairs)
+    assert [drawn(*pair) for pair in reversed(pairs)] == first[::-1]
 
 
 # --- classifiers ----------------------------------------------------------------------------------
@@ -105,7 +149,7 @@ class TwoClassifiers(nn.Module):
 
 def test_a_classifiers_loss_is_summed_over_its_classifiers_and_averaged_over_samples() -> None:
     module = ClassifierModule(TwoClassifiers(), lambda network, steps: {})
-    module.log = lambda *values, **settings: None
+    logged = logged_by(module)
     logits, labels = [[1.0, 0.0], [2.0, 2.0], [0.0, 5.0]], [0, 1, 0]
     batch = Batch(torch.tensor(logits), torch.tensor(labels), torch.arange(3))
     wanted = 0.0
@@ -114,6 +158,7 @@ def test_a_classifiers_loss_is_summed_over_its_classifiers_and_averaged_over_sam
             share = math.exp(factor * row[label]) / sum(math.exp(factor * x) for x in row)
             wanted -= math.log(share) / 3
     assert module.training_step(batch, 0).item() == pytest.approx(wanted)
+    assert logged == {"loss": pytest.approx(wanted)}
 
 
 def test_top_1_is_the_share_of_images_whose_own_logit_is_the_largest() -> None:

@@ -35,13 +35,16 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_nothing(networ
 
 
 def test_adam_keeps_its_learning_rate(network) -> None:
-    assert adam(network, 50, lr=0.3).keys() == {"optimizer"}
+    made = adam(network, 50, lr=0.3)
+    assert made.keys() == {"optimizer"}
+    assert [group["lr"] for group in made["optimizer"].param_groups] == [0.3]
 
 
 def test_linear_decay_ends_one_step_before_zero(network) -> None:
-    made = sgd_linear(network, 5, lr=0.1, momentum=0.9, weight_decay=0.0)
+    made = sgd_linear(network, 5, lr=0.1, momentum=0.9, weight_decay=0.02)
     assert rates_of(made, 5) == [pytest.approx([0.1 * left / 5]) for left in (5, 4, 3, 2, 1)]
-    assert made["optimizer"].param_groups[0]["momentum"] == 0.9
+    (group,) = made["optimizer"].param_groups
+    assert (group["momentum"], group["weight_decay"]) == (0.9, 0.02)
 
 
 def stepped(model: ImageNetwork, *, drops=(0.5, 0.8), pretrained_factor: float = 0.1) -> dict:
@@ -74,7 +77,8 @@ def test_what_is_pretrained_learns_at_its_own_rate(tiny_backbone, tmp_path) -> N
         assert {id(values) for values in fresh["params"]} == set(map(id, model.tail.parameters()))
         assert {id(v) for v in pretrained["params"]} == set(map(id, model.trunk.parameters()))
         for group in (fresh, pretrained):
-            assert group["nesterov"] and group["weight_decay"] == 5e-4
+            assert group["nesterov"]
+            assert (group["momentum"], group["weight_decay"]) == (0.9, 5e-4)
         rates = rates_of(made, 10)
         assert [one for _, one in rates] == pytest.approx([factor * one for one, _ in rates])
         assert rates[0][0] == 0.2

@@ -1,14 +1,18 @@
 """A training from its first step to its checkpoints: stopped, resumed, spoilt, refused."""
 
+import copy
 import errno
+import math
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
+from caf_video.data.features import FeatureStore, StoreDescription
 from caf_video.errors import CafVideoError, InputError
 from caf_video.metric_learning import TripletLoss
 from caf_video.models.recurrent import RecurrentEmbedder
@@ -16,14 +20,15 @@ from caf_video.training import (
     CheckpointError,
     EmbeddingModule,
     FeatureDataModule,
-    Run,
     RunCheckpoints,
+    RunFolder,
     TrainingError,
     TrainingInterrupted,
     load_run,
     read_metrics,
     train_run,
 )
+from caf_video.training.checkpoint import KEY, RunRecord, plain_record
 from caf_video.training.optimizers import adamw_one_cycle
 
 EPOCHS, LENGTH = 3, 4
@@ -52,13 +57,13 @@ def run_training(
     data = FeatureDataModule(
         features, classes_per_batch=3, samples_per_class=3, batches_per_epoch=LENGTH, seed=0
     )
-    run = Run.begin(folder, config, data.description, ckpt_path="last" if resume else None)
+    run = RunFolder.begin(folder, config, data.description, ckpt_path="last" if resume else None)
     torch.manual_seed(0)
     model = RecurrentEmbedder(
         in_channels=6, grid=(2, 3), channels=5, hidden=6, embedding_dim=4, dropout=dropout
     )
     if run.last is None:
-        model.fit_standardisation(*data.channel_statistics())
+        model.fit_standardization(*data.channel_statistics())
     optimizer = partial(adamw_one_cycle, lr=lr, weight_decay=0.01)
     module = EmbeddingModule(model, loss or TripletLoss(), optimizer)
     train_run(
@@ -108,6 +113,19 @@ def test_it_learns_and_leaves_everything_in_the_runs_folder(finished) -> None:
     losses = series["loss"][1]
     assert sum(losses[-4:]) < 0.95 * sum(losses[:4])
     assert series["recall@1"][1][-1] > 0.6
+
+
+def test_the_rate_of_a_step_is_that_of_the_schedule_over_the_whole_training(finished) -> None:
+    """One cycle in closed form: up over 30 % of the steps, down over the others, by cosines."""
+    last, peak = EPOCHS * LENGTH - 1, 0.3 * EPOCHS * LENGTH - 1
+    wanted = []
+    for step in range(EPOCHS * LENGTH):
+        if step <= peak:
+            low, share = 1e-2 / 25, 1 - step / peak
+        else:
+            low, share = 1e-2 / 25 / 1e4, (step - peak) / (last - peak)
+        wanted.append(low + (1e-2 - low) * (1 + math.cos(math.pi * share)) / 2)
+    assert read_metrics(finished)["learning_rate"][1] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_run(
@@ -270,6 +288,62 @@ def test_going_on_with_other_settings_is_refused(store_folder, finished, changes
     assert told in refused(CheckpointError, finished, store_folder, resume=True, **changes)
 
 
+SETTINGS = {
+    "kind": "recurrent",
+    "seed": 0,
+    "data": {"features": "f", "root": "r", "workers": 0, "memory_gb": 4.0, "samples_per_class": 3},
+    "model": {"hidden": 6},
+    "loss": {"margin": 0.2},
+    "optimizer": {"lr": 0.1},
+    "trainer": {"max_epochs": 3, "precision": 32, "accelerator": "cpu"},
+}
+SETTINGS["data"]["evaluation_batch_size"] = 64
+
+
+@pytest.fixture(scope="module")
+def settled(store_folder, tmp_path_factory) -> tuple[RunFolder, StoreDescription]:
+    """A folder of a run that stopped, whose checkpoint says only with what settings."""
+    description = FeatureStore.open(store_folder).description
+    run = RunFolder.begin(tmp_path_factory.mktemp("settled"), SETTINGS, description)
+    record = RunRecord("recurrent", {}, True, description, [], SETTINGS)
+    checkpoint = {KEY: plain_record(record), "state_dict": {}, "global_step": 5}
+    torch.save(checkpoint, run.path / "checkpoints" / "last.ckpt")
+    return run, description
+
+
+def changed(name: str) -> dict[str, Any]:
+    """The settings, of which one is another."""
+    settings = copy.deepcopy(SETTINGS)
+    *groups, last = name.split(".")
+    group = settings
+    for key in groups:
+        group = group[key]
+    group[last] = "another"
+    return settings
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kind", "seed", "data.samples_per_class", "model.hidden", "loss.margin", "optimizer.lr",
+     "trainer.max_epochs", "trainer.precision"],
+)  # fmt: skip
+def test_what_makes_another_training_must_stay(settled, name) -> None:
+    run, description = settled
+    with pytest.raises(CheckpointError, match=f"was trained with {name}=.*, not another: go on"):
+        RunFolder.begin(run.path, changed(name), description, ckpt_path="last")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data.features", "data.root", "data.workers", "data.memory_gb", "data.evaluation_batch_size",
+     "trainer.accelerator"],
+)  # fmt: skip
+def test_where_and_how_fast_a_training_goes_on_is_free(settled, name) -> None:
+    run, description = settled
+    again = RunFolder.begin(run.path, changed(name), description, ckpt_path="last")
+    assert (again.step, again.last) == (5, run.path / "checkpoints" / "last.ckpt")
+
+
 def test_going_on_with_other_features_is_refused(make_store, finished, tmp_path) -> None:
     from dataclasses import replace
 
@@ -281,7 +355,7 @@ def test_going_on_with_other_features_is_refused(make_store, finished, tmp_path)
 
 def test_another_ckpt_path_is_refused(finished) -> None:
     with pytest.raises(InputError, match="ckpt_path=best: it is 'last'"):
-        Run.begin(finished, {}, load_run(finished).description, ckpt_path="best")
+        RunFolder.begin(finished, {}, load_run(finished).description, ckpt_path="best")
 
 
 def test_an_epoch_without_validation_is_never_the_best(tmp_path) -> None:
@@ -289,6 +363,31 @@ def test_an_epoch_without_validation_is_never_the_best(tmp_path) -> None:
     trainer = type("Trainer", (), {"save_checkpoint": lambda self, file: saved.append(file.name)})
     RunCheckpoints(tmp_path, None, metric="recall@1").on_train_epoch_end(trainer(), None)
     assert saved == ["last.ckpt"]
+
+
+def ends(checkpoints: RunCheckpoints, *, recall: float | None) -> list[str]:
+    """The files that an epoch saves, with what its validation found, if it was validated."""
+    saved: list[str] = []
+    trainer = type("Trainer", (), {"save_checkpoint": lambda self, file: saved.append(file.name)})()
+    if recall is not None:
+        trainer.callback_metrics = {"loss": 9.0, "recall@1": recall}
+        checkpoints.on_validation_end(trainer, None)
+    checkpoints.on_train_epoch_end(trainer, None)
+    return saved
+
+
+def test_a_validation_counts_for_its_epoch_and_for_no_later_one(tmp_path) -> None:
+    checkpoints = RunCheckpoints(tmp_path, None, metric="recall@1")
+    assert ends(checkpoints, recall=0.5) == ["best.ckpt", "last.ckpt"]
+    assert ends(checkpoints, recall=None) == ["last.ckpt"]
+
+
+def test_the_best_so_far_stays_the_best_over_a_stop(tmp_path) -> None:
+    before, after = (RunCheckpoints(tmp_path, None, metric="recall@1") for _ in range(2))
+    assert ends(before, recall=0.75) == ["best.ckpt", "last.ckpt"]
+    after.load_state_dict(before.state_dict())
+    assert ends(after, recall=0.5) == ["last.ckpt"]
+    assert ends(after, recall=0.8) == ["best.ckpt", "last.ckpt"]
 
 
 def test_where_nothing_is_validated_the_last_is_the_best(tmp_path) -> None:

@@ -40,7 +40,7 @@ class Measurements:
     Attributes:
         images: Those that could be read, (n).
         skipped: Those that could not.
-        localised: Whether an image has a box, (n,).
+        localized: Whether an image has a box, (n,).
         overlaps: By protocol and method, what `measure` said of each image with a box, (m, t).
         sweeps: By protocol and method, what `sweep` said of each image with a box, (m, t), of the
             protocols asked for; an oracle needs none.
@@ -53,7 +53,7 @@ class Measurements:
 
     images: tuple[LabelledImage, ...]
     skipped: tuple[SkippedImage, ...]
-    localised: NDArray[np.bool_]
+    localized: NDArray[np.bool_]
     overlaps: dict[tuple[str, str], NDArray[np.float64]]
     sweeps: dict[tuple[str, str], NDArray[np.float64]]
     ranks: dict[str, NDArray[np.int64]]
@@ -312,7 +312,7 @@ def _joined(
     return Measurements(
         images=tuple(images),
         skipped=tuple(skipped),
-        localised=np.array([bool(image.boxes) for image in images], dtype=bool),
+        localized=np.array([bool(image.boxes) for image in images], dtype=bool),
         overlaps=of_pairs("overlaps"),
         sweeps=of_pairs("sweeps"),
         ranks=of("ranks"),

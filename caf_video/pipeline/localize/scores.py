@@ -139,9 +139,9 @@ def _gated(
     ranks = found.ranks.get(protocol)
     scores = gate(
         hits,
-        ranks=None if ranks is None else ranks[found.localised],
-        neighbour_correct=None if near is None else near.correct[found.localised],
-        neighbour_counted=None if near is None else near.counted[found.localised],
+        ranks=None if ranks is None else ranks[found.localized],
+        neighbour_correct=None if near is None else near.correct[found.localized],
+        neighbour_counted=None if near is None else near.counted[found.localized],
     )
     wanted = ("gt_known", "top1_loc", "top5_loc", "gated_loc")
     return {name: scores[name] for name in wanted if name in scores}

@@ -106,7 +106,7 @@ def localize(
         images, subject, chosen, views,
         classes_known=known, parts=parts, sweeps=sweeps, workers=workers, track=track,
     )  # fmt: skip
-    if not found.localised.any():
+    if not found.localized.any():
         raise InputError(
             f"none of the {len(images)} images could be read: {found.skipped[0].reason}"
         )

@@ -60,7 +60,7 @@ def footnotes(
         where: The images, for people.
     """
     notes = [
-        f"{len(found.images)} images of {where}, {int(found.localised.sum())} with a box. Percent "
+        f"{len(found.images)} images of {where}, {int(found.localized.sum())} with a box. Percent "
         "[95 % bootstrap interval over images]."
     ]
     if skipped:
@@ -173,7 +173,7 @@ def record(
 
 
 def _by_image(scores: Scores, found: Measurements) -> list[dict[str, Any]]:
-    with_box = found.localised.cumsum() - 1  # position among the images with boxes
+    with_box = found.localized.cumsum() - 1  # position among the images with boxes
     fixed = {key: v for key, v in found.overlaps.items() if not PROTOCOLS[key[0]].oracle}
     records = []
     for i, image in enumerate(found.images):
@@ -185,7 +185,7 @@ def _by_image(scores: Scores, found: Measurements) -> list[dict[str, Any]]:
                 name: found.images[near.nearest[i]].image_id
                 for name, near in scores.retrieval.items()
             }
-        if found.localised[i]:
+        if found.localized[i]:
             ious: dict[str, dict[str, float]] = {}
             for (protocol, method), overlaps in fixed.items():
                 iou = float(overlaps[with_box[i], 0])

@@ -51,7 +51,7 @@ def _sun(sky: np.ndarray, place: Place, horizon: int) -> None:
     moon = light.time == "night"
     if direction[2] < 0.3 and not moon:
         return
-    x = MARGIN + float(place.centre_x.mean()) + 240 * direction[0] / max(float(direction[2]), 0.4)
+    x = MARGIN + float(place.center_x.mean()) + 240 * direction[0] / max(float(direction[2]), 0.4)
     y = horizon - (90 if light.time == "day" else 46 if not moon else 80) * (0.6 + direction[1])
     columns = np.arange(sky.shape[1], dtype=np.float32)[None, :] - x
     rows = np.arange(horizon, dtype=np.float32)[:, None] - y

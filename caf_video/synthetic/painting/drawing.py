@@ -217,13 +217,13 @@ def shadow(image: np.ndarray, box: tuple[float, float, float, float], strength: 
 
 def glow(
     image: np.ndarray,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     radius: float,
     colour: np.ndarray,
     strength: float,
 ) -> None:
     """Add light around a point, fading to nothing at `radius` pixels; colour 0 to 1."""
-    x, y = centre
+    x, y = center
     found = _spread(image, _soft_disc(), (x - radius, y - radius, x + radius, y + radius))
     if found is not None and strength > 0:
         under, stamp = found

@@ -56,12 +56,11 @@ class Ground:
     def __init__(self, place: Place, sky: np.ndarray, sky_horizon: int) -> None:
         drive = place.drive
         self._height = drive.camera_height_metres
-        self._focal = drive.focal
         rng = np.random.default_rng(place.ground_seed)
         width = (WIDTH + 2 * _MARGIN) * _SCALE
-        self._centre = width / 2
+        self._center = width / 2
         rows = int((HEIGHT - place.horizon_y.min() + 6) * _SCALE)
-        self._camera = Camera(drive.focal * _SCALE, self._centre, 0.0, self._height)
+        self._camera = Camera(drive.focal * _SCALE, self._center, 0.0, self._height)
         self._picture: np.ndarray = np.zeros((rows, width, 3), np.uint8)
         self._place = place
         self._paint(rng)
@@ -73,13 +72,13 @@ class Ground:
         drop = top - camera.horizon_y + 0.5
         moved = camera.position_metres / self._height
         scale, focal = float(_SCALE), camera.focal
-        shift = 0.5 - camera.centre_x
+        shift = 0.5 - camera.center_x
         # (u, v) of the frame -> (x, h, z) of the ground, z advanced by the way driven -> picture.
         to_ground = np.array(
             [[1.0, 0.0, shift], [0.0, 1.0, drop], [0.0, moved, focal + moved * drop]]
         )
         to_picture = np.array(
-            [[scale * focal, 0.0, self._centre - 0.5], [0.0, scale * focal, -0.5], [0.0, 0.0, 1.0]]
+            [[scale * focal, 0.0, self._center - 0.5], [0.0, scale * focal, -0.5], [0.0, 0.0, 1.0]]
         )
         image[top:] = cv2.warpPerspective(
             self._picture,
@@ -126,10 +125,10 @@ class Ground:
         self._paint_sides(kerb_left, kerb_right)
         self._strip(kerb_left, kerb_right, road)
         self._strip(half + 0.1, kerb_right, road * 0.94)
-        for centre in (0.0, kerbs.beside, kerbs.oncoming):  # where wheels run
+        for center in (0.0, kerbs.beside, kerbs.oncoming):  # where wheels run
             for side in (-0.75, 0.75):
                 track = road * 0.90 if not snow else road * 0.82
-                self._strip(centre + side - 0.24, centre + side + 0.24, track)
+                self._strip(center + side - 0.24, center + side + 0.24, track)
         stone, grass = self._snowy((0.66, 0.65, 0.62), 0.6), self._snowy((0.40, 0.46, 0.28))
         self._strip(kerb_right, kerb_right + 0.17, stone)
         self._strip(kerb_right - 0.05, kerb_right, self._snowy((0.36, 0.35, 0.34), 0.5))
@@ -179,7 +178,7 @@ class Ground:
         rows, width = self._picture.shape[:2]
         focal, height = self._camera.focal, self._height / _ASPHALT_METRES
         # Picture (u, v) -> ground (x, z) -> texture, by one homography; far rows are left smooth.
-        back = np.array([[height, 0, -self._centre * height], [0, 0, focal * height], [0, 1, 0.5]])
+        back = np.array([[height, 0, -self._center * height], [0, 0, focal * height], [0, 1, 0.5]])
         move = np.eye(3)
         move[:2, 2] = rng.uniform(0, 1024, 2)
         near = int(rows * 0.12)
@@ -255,7 +254,7 @@ class Ground:
         rows, width = self._picture.shape[:2]
         # A soft light: worked out for every eighth row and column.
         z = (self._camera.focal * self._height / (np.arange(4, rows + 4, 8) + 0.5))[:, None]
-        x = (np.arange(4, width + 4, 8) - self._centre)[None, :] * z / self._camera.focal
+        x = (np.arange(4, width + 4, 8) - self._center)[None, :] * z / self._camera.focal
         away = np.maximum(z - float(self._place.position_metres.mean()), 2.0)
         across, ahead = x / (1.6 + 0.24 * away), (away - 6.0) / 11.0
         cone = np.exp(-across * across - ahead * ahead)

@@ -77,13 +77,13 @@ def _signal_pieces(
         reach = np.array(SIGNAL_METRES) / 2 - [inset_x, inset_y]
         yield corners * reach, light.paint(colour, distance_metres)
     for name, (colour, down) in _LENSES.items():
-        centre = np.array([0.0, down])
-        yield centre + _DISC * 0.24, light.paint(np.full(3, 0.03), distance_metres)
+        center = np.array([0.0, down])
+        yield center + _DISC * 0.24, light.paint(np.full(3, 0.03), distance_metres)
         if name == lit:
-            yield centre + _DISC * 0.225, to_rgb(light.fade(colour, distance_metres * 0.3))
-            yield centre + _DISC * 0.13, to_rgb(colour * 0.45 + 0.55)
+            yield center + _DISC * 0.225, to_rgb(light.fade(colour, distance_metres * 0.3))
+            yield center + _DISC * 0.13, to_rgb(colour * 0.45 + 0.55)
         else:
-            yield centre + _DISC * 0.21, light.paint(colour * 0.16 + 0.02, distance_metres)
+            yield center + _DISC * 0.21, light.paint(colour * 0.16 + 0.02, distance_metres)
 
 
 def street_light_mesh(x: float, z: float, light: Light) -> Mesh:

@@ -77,9 +77,9 @@ class _Growing:
                 bright = (-(leaf_x - _MIDDLE) * 0.5 - (leaf_y - 150)) / 130
                 bright += (np.sin(turn) - np.cos(turn) * 0.5) * out / 60
                 level = int(np.clip(138 + 52 * bright + rng.normal(0, 12), 52, 250))
-                centre, size = (int(leaf_x * 16), int(leaf_y * 16)), int(rng.uniform(5, 11) * 16)
+                center, size = (int(leaf_x * 16), int(leaf_y * 16)), int(rng.uniform(5, 11) * 16)
                 for canvas, value in ((self._grey, level), (self._cover, 255)):
-                    cv2.circle(canvas, centre, size, value, -1, cv2.LINE_AA, 4)
+                    cv2.circle(canvas, center, size, value, -1, cv2.LINE_AA, 4)
 
     def conifer(self) -> None:
         """Tiers of hanging sprays, the lowest first."""

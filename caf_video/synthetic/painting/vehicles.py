@@ -38,7 +38,7 @@ class CarBody:
         # A detail is seen when the face under it is.
         under = [i for i, face in enumerate(faces) if face.normal is not None]
         self._under = np.searchsorted(under, np.arange(len(faces)), side="right") - 1
-        self._centres = np.array([faces[i].corners.mean(axis=0) for i in under])
+        self._centers = np.array([faces[i].corners.mean(axis=0) for i in under])
         self._normals = np.array([faces[i].normal for i in under])
         self._colours = self._shaded(faces, np.array(paint))
 
@@ -69,7 +69,7 @@ class CarBody:
         place = np.array([x, 0.0, z])
         corners = fixed_point(camera.project(self._corners + place))
         eye = np.array([0.0, camera.height_metres, camera.position_metres])
-        towards = ((self._centres + (place - eye)) * self._normals).sum(axis=1) < 0
+        towards = ((self._centers + (place - eye)) * self._normals).sum(axis=1) < 0
         for i in np.flatnonzero(towards[self._under]).tolist():
             colour = _LIT[self._lamps[i]] if brake and self._lamps[i] else self._colours[i]
             start, stop = self._spans[i]

@@ -16,14 +16,14 @@ class Camera:
 
     Attributes:
         focal: Focal length in pixels.
-        centre_x: Column of the vanishing point of the road.
+        center_x: Column of the vanishing point of the road.
         horizon_y: Row of the horizon.
         height_metres: Of the eye above the road.
         position_metres: How far the car has driven since the first frame.
     """
 
     focal: float
-    centre_x: float
+    center_x: float
     horizon_y: float
     height_metres: float
     position_metres: float = 0.0
@@ -32,14 +32,14 @@ class Camera:
         """Pixels (n, 2) as x, y of world points (n, 3)."""
         scale = self.focal / np.maximum(points[:, 2] - self.position_metres, NEAREST_METRES)
         pixels = np.empty((len(points), 2))
-        pixels[:, 0] = self.centre_x + points[:, 0] * scale
+        pixels[:, 0] = self.center_x + points[:, 0] * scale
         pixels[:, 1] = self.horizon_y + (self.height_metres - points[:, 1]) * scale
         return pixels
 
     def pixel(self, x: float, y: float, z: float) -> tuple[float, float]:
         """Pixel (x, y) of one world point."""
         scale = self.scale_at(z)
-        return self.centre_x + x * scale, self.horizon_y + (self.height_metres - y) * scale
+        return self.center_x + x * scale, self.horizon_y + (self.height_metres - y) * scale
 
     def scale_at(self, z_metres: float) -> float:
         """Pixels per metre on the plane at world distance z."""

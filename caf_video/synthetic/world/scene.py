@@ -93,7 +93,7 @@ class Place:
         light: Time of day and weather.
         snow_cover: Of the ground, 0 to 1.
         bend: Curvature of the road, 1 / metre, positive to the right.
-        centre_x: Column of the vanishing point in each frame, (12,).
+        center_x: Column of the vanishing point in each frame, (12,).
         horizon_y: Row of the horizon in each frame, (12,).
         position_metres: Way driven by each frame, (12,).
         ground_seed: Of what the ground and the sky look like.
@@ -127,7 +127,7 @@ class Place:
     light: Light
     snow_cover: float
     bend: float
-    centre_x: np.ndarray
+    center_x: np.ndarray
     horizon_y: np.ndarray
     position_metres: np.ndarray
     ground_seed: int
@@ -195,12 +195,12 @@ def draw_place(session: int, variant: int) -> Place:
     speed, gain = rng.uniform(0.2, 1.0), rng.uniform(-0.12, 0.12)
     position = np.maximum.accumulate(seconds * speed * (1 + gain * middle))
     travel = float(position[-1])
-    centre_x = WIDTH / 2 + rng.uniform(-46, 46) + rng.normal(0, 1.6) * middle
+    center_x = WIDTH / 2 + rng.uniform(-46, 46) + rng.normal(0, 1.6) * middle
     horizon_y = drive.horizon_y + rng.uniform(-8, 8) + rng.normal(0, 0.5, FRAMES)
 
     def post_z(lateral: float, half_width: float) -> float:
         # Whatever it carries stays in the picture until the last frame.
-        room = float(WIDTH - centre_x.max() if lateral > 0 else centre_x.min())
+        room = float(WIDTH - center_x.max() if lateral > 0 else center_x.min())
         nearest = (abs(lateral) + half_width) * drive.focal / room
         return travel + max(7.5, nearest) + rng.uniform(0.0, 0.9)
 
@@ -220,7 +220,7 @@ def draw_place(session: int, variant: int) -> Place:
         light=light,
         snow_cover=rng.uniform(0.6, 1.0) if wintry else 0.0,
         bend=float(np.clip(rng.normal(0, 0.002), -0.005, 0.005)),
-        centre_x=centre_x,
+        center_x=center_x,
         horizon_y=horizon_y,
         position_metres=position,
         ground_seed=int(rng.integers(2**31)),

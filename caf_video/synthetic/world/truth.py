@@ -14,7 +14,7 @@ def camera_at(place: Place, frame: int) -> Camera:
     """The camera of one frame."""
     return Camera(
         place.drive.focal,
-        float(place.centre_x[frame]),
+        float(place.center_x[frame]),
         float(place.horizon_y[frame]),
         place.drive.camera_height_metres,
         float(place.position_metres[frame]),

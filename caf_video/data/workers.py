@@ -1,4 +1,4 @@
-"""Batches made ahead of the training, in processes that leave Ctrl-C to their parent."""
+"""Things made ahead of their use, in processes that leave Ctrl-C to their parent."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -12,17 +12,18 @@ Made = TypeVar("Made")
 
 
 def made_in_order(
-    make: Callable[[int], Made], numbers: Sequence[int], *, workers: int
+    make: Callable[[int], Made], numbers: Sequence[int], *, workers: int, lost: CafVideoError
 ) -> Iterator[Made]:
     """What `make` makes of each number, in order.
 
     Args:
         make: What it makes depends on the number alone.
         workers: Processes that work ahead; 0 makes each when it is asked for.
+        lost: Raised where such a process was ended from outside; says what then helps.
 
     Raises:
         CafVideoError: As `make`, in one line: a loader would wrap it in the traceback of its worker
-            process. Also where such a process was ended from outside.
+            process. Or `lost`.
     """
     if not workers:
         yield from map(make, numbers)
@@ -42,10 +43,7 @@ def made_in_order(
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise CafVideoError(
-            "a process that makes batches was ended from outside, or memory ran out: "
-            "go on with ckpt_path=last, and fewer data.workers"
-        ) from error
+        raise lost from error
 
 
 class _ErrorsAsData(Dataset[Made | CafVideoError]):
@@ -69,4 +67,4 @@ def _as_it_is(made: Made) -> Made:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # else the batch that Ctrl-C lets end never comes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # else what Ctrl-C lets end never comes
