@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from caf_video.attention.affine_head import AUTO_CELLS, find_affine_map
 from caf_video.attention.cutting.call import Output, check_finite
 from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network, network_outputs
+from caf_video.attention.cutting.layers import maps_of, number_of_runs
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.heatmap import filters_to_heatmaps
 from caf_video.attention.objectives import (
@@ -18,6 +19,7 @@ from caf_video.attention.objectives import (
     SquaredDistance,
     Target,
     as_targets,
+    class_numbers,
 )
 from caf_video.attention.solvers.constraints import CONSTRAINTS
 from caf_video.attention.solvers.descent import PRESETS, solve_descent
@@ -25,6 +27,15 @@ from caf_video.attention.solvers.exact import minimise_distance, minimise_linear
 from caf_video.attention.solvers.problems import Problems
 from caf_video.attention.solvers.solution import FilterSolution, join_solutions
 from caf_video.attention.solvers.spectral import solve_spectral
+from caf_video.attention.telling import (
+    FLAT,
+    MEANING,
+    Flat,
+    first_telling,
+    raw_embedding,
+    telling_layer,
+    what_is_flat,
+)
 from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
@@ -36,8 +47,9 @@ PROBLEM_CHUNK_BYTES = 16 * 2**20  # of feature maps in one evaluation; activatio
 class Explanation:
     """Filters and heatmaps of n samples.
 
-    Where a network folds a clip's frames into the batch, every frame has a filter of its own,
-    solved with the others unfiltered (Sec. 4.3), and n below is (samples, frames).
+    Where a network folds a clip's frames into the batch, or runs the layer once a frame, every
+    frame has a filter of its own, solved with the others unfiltered (Sec. 4.3), and n below is
+    (samples, frames).
 
     Attributes:
         filters: f, signed, unit norm under its constraint, shape (n, *space).
@@ -47,6 +59,12 @@ class Explanation:
         settled: Whether each met its solver's test; False means it ran out of steps, (n,).
         solver: "exact", "spectral" or "descent".
         endpoint: "fast" if only the rest of the network ran in the loop, else "vanilla".
+        layer: The layer whose map the filters multiply.
+        axes: What the axes of that map are.
+        until: What was explained in place of the network's output, or None: "the input of
+            normalize" is the raw embedding of a network that ends in a normalisation.
+        flat: None, or why the filters say nothing, for the network "scale": ignores the map's
+            scale; "cells": ignores the scale of each cell; "unread": does not read the cells.
         trace: On request, the filters on the way, (steps, *space) for each problem in turn.
     """
 
@@ -57,6 +75,10 @@ class Explanation:
     settled: Tensor
     solver: str
     endpoint: Endpoint
+    layer: str
+    axes: str
+    until: str | None = None
+    flat: Flat | None = None
     trace: tuple[Tensor, ...] | None = None
 
 
@@ -64,18 +86,20 @@ def explain(
     model: nn.Module,
     inputs: Any,
     *,
-    layer: str | nn.Module,
-    target: Target | None = None,
+    layer: str | nn.Module | None = None,
+    target: Target | str | Sequence[str] | None = None,
     reference: Any = None,
     output: Output = None,
+    until: str | nn.Module | None = None,
+    call: int | Literal["each"] | None = None,
+    axes: str | None = None,
+    input_axes: str | None = None,
     solver: str = "auto",
     constraint: str = "l2",
     endpoint: Endpoint = "fast",
     center_logits: bool = False,
     preset: str | None = None,
     size: Sequence[int] | None = None,
-    layout: str = "auto",
-    grid: Sequence[int] | None = None,
     after_relu: bool = True,
     trace: bool = False,
     seed: int = 0,
@@ -83,16 +107,29 @@ def explain(
     """The filters that change the network's answer least: where it looked.
 
     Class-oblivious (Eq. 1, 3) as it stands; with `target` class-specific (Eq. 2), with `reference`
-    the pair variant: what in x makes it resemble y. The model is explained in eval mode and left as
-    it was found, in train mode too.
+    the pair variant: what in x makes it resemble y. The model is explained in eval mode and never
+    touched. Where no filter changes the answer a warning says so, and which layer says more.
 
     Args:
-        model: Any network. Batches are explained sample by sample.
-        inputs: A tensor, a tuple of positional or a dict of keyword arguments.
-        layer: Name of a layer, or the module, whose output the filter multiplies.
-        target: A class for each sample, or one for all.
+        model: Any network.
+        inputs: A tensor, a tuple of positional or a mapping of keyword arguments; anything else (a
+            list of tensors, a dataclass) is the only argument. Samples first.
+        layer: Name of a layer, or the module, whose output the filter multiplies; None: the last
+            that gives a map with cells at which a filter changes the answer.
+        target: A class for each sample, or one for all: its number, or its name where the model
+            knows names (`label_names`, or `config.id2label` of transformers).
         reference: Inputs y like `inputs`, one for each sample or one for all.
         output: Which output, where the network returns several: a key, an index or a function.
+        until: A layer behind `layer` whose output is explained in place of the network's, V'(x) of
+            Eq. 3. A network that ends in a normalisation is explained before it (Sec. 4.2).
+        call: Where the layer runs more than once: which run, 0 is the first, -1 the last; or
+            "each": a filter for every run, the others unfiltered.
+        axes: What the axes of the layer's map are, in the notation of einops; c are the channels,
+            n the samples, and what shares brackets with n has filters of its own: "n c h w",
+            "n t h w c", "(n t) c h w", frame-major "(t n) c h w", "n (1 h=14 w=14) c" after a class
+            token, "l n c". None: told from how the network uses it, or an error that lists what
+            it can be.
+        input_axes: The same of the (first) input, for the heatmaps' size: "n t c h w".
         solver: "exact" (affine heads, maths 1.1), "spectral" (any head, maths 1.2), "descent"
             (the paper's loop) or "auto", the first of them that fits.
         constraint: "l2", or "softmax", "gaussian" or "l1" (Sec. 4.4), which "descent" solves.
@@ -102,8 +139,6 @@ def explain(
         preset: Of "descent": "paper", "tf" or "pytorch"; None is "paper", and "tf" for constraints
             other than "l2", which only the TensorFlow code has.
         size: Of the heatmaps; None is the input's (of an image made from a vector: the output's).
-        layout: Where the map has its channels: "auto", "channels_first", "channels_last", "tokens".
-        grid: (rows, columns) of the tokens that are cells, where it does not follow from the input.
         after_relu: Filter behind a ReLU that functional code applies right after the layer and that
             so has no name of its own (DenseNet's last), rather than before it.
         trace: Keep the filters on the way.
@@ -113,42 +148,126 @@ def explain(
         InputError: On a layer, target or input that is wrong, or a value that is not finite.
     """
     _check_choices(solver, constraint, preset, target, reference, center_logits)
-    wanted = None if reference is None else network_outputs(model, reference, output=output)
-    with cut_network(
-        model,
-        inputs,
-        layer,
-        output=output,
-        endpoint=endpoint,
-        layout=layout,
-        grid=grid,
-        after_relu=after_relu,
-    ) as cut:
-        objective = _objective(cut, target, wanted, center_logits)
+    if layer is None:
+        layer = default_layer(model, inputs, output=output, input_axes=input_axes)
+
+    def of_call(number: int | None) -> Explanation:
+        with cut_network(
+            model,
+            inputs,
+            layer,
+            output=output,
+            endpoint=endpoint,
+            axes=axes,
+            input_axes=input_axes,
+            call=number,
+            until=until,
+            after_relu=after_relu,
+        ) as cut:
+            return _of_cut(cut)
+
+    def _of_cut(cut: Cut) -> Explanation:
+        wanted = None
+        if reference is not None:
+            wanted = network_outputs(model, reference, output=output, until=until)
+        solution = _solution(cut, wanted)
+        flat = _flat(cut, solution, target is not None)
+        if flat == "scale" and until is None and reference is None and target is None:
+            raw = raw_embedding(cut)
+            if raw is not None:
+                cut.stop_before(raw)
+                solution, flat = _solution(cut, None), None
+        if flat is not None:
+            _warn_of_flat(model, inputs, cut, flat, output=output, input_axes=input_axes)
+        return _explanation(cut, solution, flat, size=size, trace=trace)
+
+    def _solution(cut: Cut, wanted: Tensor | None) -> FilterSolution:
+        classes = None if target is None else class_numbers(model, target)
+        objective = _objective(cut, classes, wanted, center_logits)
         if solver == "descent" or constraint != "l2":
             name = preset or ("paper" if constraint == "l2" else "tf")
-            solution = _iterate(
+            return _iterate(
                 cut,
                 objective,
                 lambda problems: solve_descent(
                     problems, preset=PRESETS[name], constraint=constraint, seed=seed, trace=trace
                 ),
             )
-        else:
-            exact = None
-            if solver != "spectral":
-                exact = _solve_exactly(
-                    cut, objective, pair=wanted is not None, insist=solver == "exact"
-                )
-            solution = exact or _iterate(
-                cut, objective, lambda problems: solve_spectral(problems, trace=trace)
+        exact = None
+        if solver != "spectral":
+            exact = _solve_exactly(
+                cut, objective, pair=wanted is not None, insist=solver == "exact"
             )
+        return exact or _iterate(
+            cut, objective, lambda problems: solve_spectral(problems, trace=trace)
+        )
+
+    if call == "each":
+        runs = number_of_runs(model, inputs, layer)
+        found = [of_call(number) for number in range(runs)]
+        explanation = _of_each_call(found)
+    else:
+        explanation = of_call(call)
     if target is not None and constraint == "l2" and not center_logits:
-        _warn_of_negative_filters(solution.filters)
+        _warn_of_negative_filters(explanation.filters)
+    return explanation
+
+
+def default_layer(
+    model: nn.Module, inputs: Any, *, output: Output = None, input_axes: str | None = None
+) -> str:
+    """The last layer that gives a map with cells at which a filter changes the answer.
+
+    Raises:
+        InputError: There is none.
+    """
+    names = maps_of(model, inputs)
+    found = first_telling(model, inputs, names[::-1], output=output, input_axes=input_axes)
+    if found is None:
+        raise InputError(
+            f"no layer of {type(model).__name__} is sure to say where it looked"
+            + (f" (tried {', '.join(names[:-9:-1])}): name one, layer=" if names else "")
+        )
+    return found
+
+
+def _flat(cut: Cut, solution: FilterSolution, of_class: bool) -> Flat | None:
+    """Why the filters say nothing, looked at only where they cannot say much."""
+    if cut.is_pooled_linear:
+        return None
+    if not of_class:
+        outputs = cut.outputs.flatten(1).square().sum(dim=1)
+        losses = solution.losses.view(cut.samples, -1)
+        if (losses > FLAT * outputs[:, None]).any():
+            return None
+    return what_is_flat(cut)
+
+
+def _warn_of_flat(
+    model: nn.Module, inputs: Any, cut: Cut, flat: Flat, *, output: Output, input_axes: str | None
+) -> None:
+    name = cut.name.strip('"')
+    other = telling_layer(model, inputs, name, output=output, input_axes=input_axes)
+    advice = f'; layer="{other}" tells something' if other else ""
+    warn_caller(
+        f"the filters of layer {cut.name} say nothing: the network {MEANING[flat]}{advice} "
+        "(docs/mathematics.md, section 1.8)"
+    )
+
+
+def _explanation(
+    cut: Cut,
+    solution: FilterSolution,
+    flat: Flat | None,
+    *,
+    size: Sequence[int] | None,
+    trace: bool,
+) -> Explanation:
     if trace and solution.trace is None:
         solution = replace(solution, trace=tuple(f[None] for f in solution.filters))
     heatmaps = filters_to_heatmaps(solution.filters, size or cut.input_size)
-    shape = (cut.samples, cut.rows_each) if cut.rows_each > 1 else (cut.samples,)
+    rows = tuple(cut.layout.sizes[name] for name in cut.layout.row_names)
+    shape = (cut.samples, *rows)
     return Explanation(
         filters=solution.filters.unflatten(0, shape),
         heatmaps=heatmaps.unflatten(0, shape),
@@ -157,7 +276,32 @@ def explain(
         settled=solution.settled.view(shape),
         solver=solution.solver,
         endpoint=cut.endpoint,
+        layer=cut.name.strip('"'),
+        axes=str(cut.layout),
+        until=cut.until,
+        flat=flat,
         trace=solution.trace,
+    )
+
+
+def _of_each_call(found: Sequence[Explanation]) -> Explanation:
+    """The explanations of every run of a layer as one, (samples, runs, …)."""
+    if len({one.filters.shape for one in found}) > 1:
+        shapes = ", ".join(str(tuple(one.filters.shape)) for one in found)
+        raise InputError(
+            f"the runs of layer {found[0].layer} have filters of shapes {shapes}: take one, call=0"
+        )
+    traces = [one.trace for one in found]
+    return replace(
+        found[0],
+        filters=torch.stack([one.filters for one in found], dim=1),
+        heatmaps=torch.stack([one.heatmaps for one in found], dim=1),
+        losses=torch.stack([one.losses for one in found], dim=1),
+        steps=torch.stack([one.steps for one in found], dim=1),
+        settled=torch.stack([one.settled for one in found], dim=1),
+        solver="+".join(dict.fromkeys(one.solver for one in found)),
+        flat=next((one.flat for one in found if one.flat), None),
+        trace=None if None in traces else tuple(f for trace in traces for f in trace or ()),
     )
 
 
@@ -165,7 +309,7 @@ def _check_choices(
     solver: str,
     constraint: str,
     preset: str | None,
-    target: Target | None,
+    target: object,
     reference: Any,
     center_logits: bool,
 ) -> None:
@@ -243,7 +387,7 @@ def _iterate(
 
     response = CutResponse(cut)
     rows = torch.arange(len(response), device=response.device)
-    size = max(1, PROBLEM_CHUNK_BYTES // (cut.feature_map[0].nbytes * each))
+    size = max(1, PROBLEM_CHUNK_BYTES // max(1, cut.feature_map.nbytes // cut.samples))
     if size >= len(rows) or not cut.separable:
         return solve(Problems(response, objective, rows, name))
     return join_solutions(

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.heatmap import filters_to_heatmaps
 from caf_video.attention.objectives import SquaredDistance
@@ -81,6 +82,7 @@ def explain_clip(
     """
     if solver not in ("auto", "spectral", "descent"):
         raise InputError(f'solver is "{solver}", wanted "auto", "spectral" or "descent"')
+    clip_model = in_halves(clip_model)
     feature_maps = check_clip_maps(clip_model, feature_maps)
     clips, timesteps = feature_maps.shape[:2]
     solutions: list[FilterSolution] = []
@@ -114,6 +116,24 @@ def explain_clip(
     )
 
 
+def in_halves(clip_model: ClipModel) -> ClipModel:
+    """A clip model's twin, in eval mode: the model itself is not touched.
+
+    Raises:
+        InputError: It is not in two halves.
+    """
+    halves = [name for name in ("features", "head") if callable(getattr(clip_model, name, None))]
+    if len(halves) < 2:
+        raise InputError(
+            f"{type(clip_model).__name__} is not in two halves: wanted features(feature_maps), up "
+            "to the maps that a filter multiplies, and head(maps), from there to the embedding; "
+            "any other network is cut at a layer, caf_video.explain(model, clips, layer=…)"
+        )
+    if isinstance(clip_model, nn.Module):
+        return cast(ClipModel, Twin(clip_model).model)
+    return clip_model
+
+
 def frame_influence(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
     """Which frame matters: its share of the embedding's change when its map A_t is blanked.
 
@@ -128,6 +148,7 @@ def frame_influence(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
         Shares (b, t) of the sum of the norms of the changes, each row summing to 1; equal shares
         where no frame changes anything.
     """
+    clip_model = in_halves(clip_model)
     feature_maps = check_clip_maps(clip_model, feature_maps)
     timesteps = feature_maps.shape[1]
     changes = []

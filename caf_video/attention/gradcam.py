@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.affine_head import find_affine_map, pooled_linear
+from caf_video.attention.cutting.axes import Layout, bind_axes, parse_axes
 from caf_video.attention.cutting.call import Output
-from caf_video.attention.cutting.cut import cut_network, run_to_leaf
+from caf_video.attention.cutting.cut import View, cut_network, run_to_leaf
+from caf_video.attention.cutting.evidence import Reader, Reading, Watching
 from caf_video.attention.cutting.response import CutResponse
+from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.heatmap import resize_maps
-from caf_video.attention.objectives import Target, as_targets
+from caf_video.attention.objectives import Target, as_targets, class_numbers
 from caf_video.errors import InputError
 
 Mode = Literal["relu", "abs", "signed"]
@@ -24,12 +27,14 @@ def grad_cam(
     inputs: Any,
     *,
     layer: str | nn.Module,
-    target: Target | None = None,
+    target: Target | str | Sequence[str] | None = None,
     mode: Mode = "relu",
     output: Output = None,
     size: Sequence[int] | None = None,
-    layout: str = "auto",
-    grid: Sequence[int] | None = None,
+    axes: str | None = None,
+    input_axes: str | None = None,
+    call: int | None = None,
+    until: str | nn.Module | None = None,
     after_relu: bool = False,
 ) -> Tensor:
     """Grad-CAM (Eq. 4, 5): the map's channels, each weighted by its gradient's mean over cells.
@@ -46,8 +51,10 @@ def grad_cam(
         mode: "relu" (vanilla), "abs" (Grad-CAM-abs: absolute value in place of ReLU) or "signed".
         output: Which output, where the network returns several: a key, an index or a function.
         size: Of the heatmaps; None is the input's. The layer's own grid leaves them as they are.
-        layout: Where the map has its channels, see `explain`.
-        grid: (rows, columns) of the tokens that are cells.
+        axes: What the axes of the layer's map are, see `explain`.
+        input_axes: The same of the (first) input.
+        call: Which run of the layer, where it runs more than once.
+        until: A layer behind it whose output is explained in place of the network's.
         after_relu: Take the map behind a functional ReLU right after the layer, as `explain` does.
 
     Returns:
@@ -55,17 +62,48 @@ def grad_cam(
     """
     _check_mode(mode)
     with run_to_leaf(
-        model, inputs, layer, output=output, layout=layout, grid=grid, after_relu=after_relu
-    ) as run:
+        model, inputs, layer, output=output, axes=axes, input_axes=input_axes, call=call,
+        until=until, after_relu=after_relu,
+    ) as run:  # fmt: skip
         scores = run.outputs.flatten(1).sum(dim=1)
         if target is not None:
-            scores = _class_scores(run.outputs, target)
+            classes = class_numbers(model, target)
+            scores = _class_scores(run.outputs, classes).squeeze(1)
         if not scores.requires_grad:
             raise InputError(f"the output does not depend on layer {run.name}")
-        (gradient,) = torch.autograd.grad(scores.sum(), run.feature_map)
+        gradient = _own_gradients(run, scores)
     maps = run.layout.cells(run.feature_map.detach())
     heat = _weigh(maps, run.layout.cells(gradient), 1, mode)
-    return _sized(heat, run.samples, size or run.input_size)
+    return _sized(heat, run.layout, size or run.input_size)
+
+
+def _own_gradients(run: View, scores: Tensor) -> Tensor:
+    """The gradient of each sample's score by its own rows of the map, in the map's shape.
+
+    Where samples do not mix, that is the gradient of the sum of the scores.
+    """
+    turns = [range(run.samples)] if run.is_pooled_linear or run.samples == 1 else None
+    turns = turns or [range(0, run.samples, 2), range(1, run.samples, 2)]
+    total = torch.zeros_like(run.feature_map)
+    for turn in turns:
+        own, others = _gradient_of(run, scores, list(turn))
+        if others > 1e-6 * own.abs().max() and len(turns) == 2:
+            every = [_gradient_of(run, scores, [sample])[0] for sample in range(run.samples)]
+            return torch.stack(every).sum(dim=0)
+        total = total + own
+    return total
+
+
+def _gradient_of(run: View, scores: Tensor, samples: list[int]) -> tuple[Tensor, float]:
+    """The gradient of some samples' scores by their own rows, and how large it is in others'."""
+    (gradient,) = torch.autograd.grad(
+        scores[samples].sum(), run.feature_map, retain_graph=True, allow_unused=True
+    )
+    if gradient is None:
+        raise InputError(f"the gradient of the output is cut off behind layer {run.name}")
+    own = run.rows_of(torch.tensor(samples, device=gradient.device))
+    others = (gradient * (1 - own)).abs().max()
+    return gradient * own, float(others)
 
 
 def cam(
@@ -73,9 +111,11 @@ def cam(
     inputs: Any,
     *,
     layer: str | nn.Module,
-    target: Target,
+    target: Target | str | Sequence[str],
     output: Output = None,
     size: Sequence[int] | None = None,
+    axes: str | None = None,
+    input_axes: str | None = None,
 ) -> Tensor:
     """CAM (Zhou et al. 2016): the channels weighted by the class's row of the last linear layer.
 
@@ -89,45 +129,84 @@ def cam(
         target: A class for each sample, or one for all.
         output: Which output, where the network returns several.
         size: Of the heatmaps; None is the input's. The layer's own grid leaves them as they are.
+        axes: What the axes of the layer's map are, see `explain`.
+        input_axes: The same of the (first) input.
 
     Returns:
         Signed heatmaps (n, *size).
     """
-    with cut_network(model, inputs, layer, output=output) as cut:
+    with cut_network(model, inputs, layer, output=output, axes=axes, input_axes=input_axes) as cut:
         linear = pooled_linear(cut)
         if linear is None or find_affine_map(cut, CutResponse(cut), max_cells=0) is None:
             raise InputError(
                 f"CAM needs global average pooling and one linear layer behind layer {cut.name}; "
                 "use grad_cam"
             )
-        targets = as_targets(target, samples=cut.samples, classes=cut.outputs.shape[1])
+        classes = class_numbers(model, target)
+        targets = as_targets(classes, samples=cut.samples, classes=cut.outputs.shape[1])
         weights = linear[0][targets.to(linear[0].device)].to(cut.outputs.dtype)
         maps = cut.layout.cells(cut.feature_map).to(cut.outputs.dtype)
         heat = torch.einsum("nc,nc...->n...", weights, maps)
-    return _sized(heat, cut.samples, size or cut.input_size)
+    return _sized(heat, cut.layout, size or cut.input_size)
 
 
 def retrieval_grad_cam(
-    features_to_embedding: Callable[[Tensor], Tensor], maps: Tensor, *, mode: Mode = "relu"
+    features_to_embedding: Callable[[Tensor], Tensor],
+    maps: Tensor,
+    *,
+    mode: Mode = "relu",
+    axes: str | None = None,
 ) -> Tensor:
     """Grad-CAM for retrieval from a head alone (Eq. 6, 7): of the sum over embedding dimensions.
 
     Args:
         features_to_embedding: The head, from maps to embeddings (n, d): a function, a module or a
-            module's method; the module is left as found.
-        maps: A, shape (n, c, h, w), or (b, t, c, h, w) for a clip's frames.
+            module's method; the module is not touched.
+        maps: A, shape (n, c, h, w), or of `axes`.
         mode: "relu" (vanilla), "abs" (Grad-CAM-abs) or "signed".
+        axes: What the axes of the maps are; c are the channels, and what stands between n and them
+            has weights of its own: "n t c h w" are the frames of a clip, "n c t h w" a map in time.
 
     Returns:
-        One map a sample (n, h, w) or a frame (b, t, h, w), on the grid.
+        One map a sample (n, h, w), a frame (n, t, h, w), or in time (n, t, h, w), on the grid.
+
+    Raises:
+        InputError: Maps of five axes without `axes`, and the head does not tell which they are; or
+            their gradient is cut off.
     """
     _check_mode(mode)
-    owner = getattr(features_to_embedding, "__self__", features_to_embedding)  # of a bound method
+    # A bound method, a function or a module leads to the twin of the module that it belongs to.
+    head = Twin.of_callable(features_to_embedding)
+    owner = getattr(features_to_embedding, "__self__", features_to_embedding)
     with undisturbed(owner), torch.enable_grad():
         variable = maps.detach().clone().requires_grad_()
-        total = features_to_embedding(variable).sum()
-        (gradient,) = torch.autograd.grad(total, variable)
-    return _weigh(maps.detach(), gradient, maps.dim() - 3, mode)
+        reader = Reader(variable)
+        with Watching(reader):
+            total = head(variable).sum()
+        if not total.requires_grad:
+            raise InputError("the embedding has no gradient by the maps: it is cut off in the head")
+        (gradient,) = torch.autograd.grad(total, variable, allow_unused=True)
+    if gradient is None:
+        raise InputError("the embedding does not depend on the maps")
+    return _weigh(maps.detach(), gradient, _channels_of(maps, axes, reader.reading), mode)
+
+
+def _channels_of(maps: Tensor, axes: str | None, reading: Reading | None) -> int:
+    """The position of the channels."""
+    if axes is None:
+        if maps.dim() == 4:
+            return 1
+        if reading is not None and reading.channels in (1, 2):
+            return reading.channels
+        raise InputError(
+            f'maps are {tuple(maps.shape)}: say whether they are axes="n t c h w", the frames of a '
+            'clip, or axes="n c t h w", a map in time'
+        )
+    layout = bind_axes(parse_axes(axes), maps.shape, {}, what="maps")
+    names = [name for axis in layout.axes for name in axis.names]
+    if len(names) != maps.dim() or names[:1] != ["n"] or "c" not in names or names[-1] == "c":
+        raise InputError(f'axes="{axes}": wanted n first, then c, then the cells, each an axis')
+    return names.index("c")
 
 
 def feature_norm(feature_map: Tensor) -> Tensor:
@@ -160,6 +239,7 @@ def _weigh(maps: Tensor, gradient: Tensor, channel_axis: int, mode: Mode) -> Ten
     return heat.abs() if mode == "abs" else heat
 
 
-def _sized(heat: Tensor, samples: int, size: Sequence[int]) -> Tensor:
+def _sized(heat: Tensor, layout: Layout, size: Sequence[int]) -> Tensor:
     heat = resize_maps(heat.to(torch.promote_types(heat.dtype, torch.float32)), size)
-    return heat if len(heat) == samples else heat.unflatten(0, (samples, -1))
+    rows = tuple(layout.sizes[name] for name in layout.row_names)
+    return heat.unflatten(0, (layout.samples, *rows)) if rows else heat

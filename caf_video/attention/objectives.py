@@ -1,5 +1,6 @@
 """The losses of the paper: class-oblivious (Eq. 1), class-specific (Eq. 2) and pair."""
 
+import difflib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -92,6 +93,49 @@ class ClassSpecific:
 
     def select(self, rows: Tensor) -> "ClassSpecific":
         return ClassSpecific(self.targets[rows], centered=self.centered)
+
+
+def class_numbers(model: object, target: "Target | str | Sequence[str]") -> Target:
+    """Targets as numbers: names are looked up among those that the model knows.
+
+    That is `label_names` of this package's networks, or `config.id2label` of transformers.
+
+    Raises:
+        InputError: It knows none, or not this one; names those near it.
+    """
+    named = [target] if isinstance(target, str) else target
+    if not isinstance(named, Sequence) or not any(isinstance(one, str) for one in named):
+        return target  # type: ignore[return-value]
+    names = getattr(model, "label_names", None)
+    id2label = getattr(getattr(model, "config", None), "id2label", None)
+    if not names and isinstance(id2label, dict):
+        names = [str(id2label[number]) for number in sorted(id2label)]
+    if not names:
+        raise InputError(
+            f"target {named[0]!r} is a name, and {type(model).__name__} knows no names of classes: "
+            "give the class's number"
+        )
+    numbers = [_number(one, list(names)) for one in named]
+    return numbers[0] if isinstance(target, str) else numbers
+
+
+def _number(name: str | int, names: list[str]) -> int:
+    if isinstance(name, int):
+        return name
+    found = [i for i, known in enumerate(names) if _plain(known) == _plain(name)]
+    if not found:  # ImageNet's names are lists of words for one thing
+        found = [i for i, known in enumerate(names) if _plain(name) in _plain(known).split(",")]
+    if len(found) == 1:
+        return found[0]
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4)
+    raise InputError(
+        f"{len(found) or 'no'} classes are called {name!r}"
+        + (f"; near it: {', '.join(near)}" if near else "")
+    )
+
+
+def _plain(name: str) -> str:
+    return ",".join(part.strip() for part in name.lower().replace("_", " ").split(","))
 
 
 def as_targets(target: Target, *, samples: int, classes: int) -> Tensor:

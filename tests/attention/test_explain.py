@@ -225,7 +225,7 @@ def test_the_class_token_of_a_transformer_is_left_alone(generator) -> None:
     model = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5).eval()
     nn.init.normal_(model.heads.head.weight)
     x = torch.randn(2, 3, 32, 32, generator=generator)
-    layer = model.encoder.layers.encoder_layer_0
+    layer = model.encoder.layers.encoder_layer_0.mlp
     result = explain(model, x, layer=layer)
     assert result.filters.shape == (2, 4, 4) and result.heatmaps.shape == (2, 32, 32)
 
@@ -257,8 +257,8 @@ def test_channels_may_come_last(generator) -> None:
 
     x = torch.randn(2, 3, 22, 18, generator=generator, dtype=torch.float64)
     expected = explain(classifier(), x, layer="conv")
-    for layout in ("auto", "channels_last"):
-        found = explain(Last(classifier()), x, layer="turn", layout=layout)
+    for axes in (None, "n h w c"):
+        found = explain(Last(classifier()), x, layer="turn", axes=axes)
         torch.testing.assert_close(found.filters, expected.filters, atol=1e-5, rtol=0)
 
 
@@ -268,7 +268,7 @@ def test_channels_may_come_last(generator) -> None:
         ({"solver": "best"}, 'solver is "best", wanted one of auto, exact, spectral, descent'),
         ({"constraint": "l3"}, "constraint"),
         ({"preset": "keras"}, "preset"),
-        ({"layout": "rows"}, "layout"),
+        ({"axes": "n c (h w"}, "a bracket is not closed"),
         ({"target": 7}, "target of sample 0 is 7, the network has classes 0 to 6"),
         ({"target": [0, -1, 2]}, "target of sample 1 is -1"),
         ({"target": [0, 1]}, r"target has shape \(2,\), wanted one class a sample: \(3,\)"),

@@ -1,5 +1,7 @@
 """Per-frame filters: the batch against the paper's loop, and the laws of maths 1.4."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,8 @@ from caf_video.attention import explain_clip, frame_influence
 from caf_video.attention.explain_clip import FramewiseResponse
 from caf_video.attention.recurrent_tail import RecurrentTail
 from caf_video.errors import InputError
+
+MODULE = sys.modules["caf_video.attention.explain_clip"]  # the function has its name
 
 
 class ClipNet(nn.Module):
@@ -174,8 +178,8 @@ def test_a_batch_gives_what_separate_calls_give(generator) -> None:
 def test_chunks_do_not_show_in_the_result(generator, monkeypatch) -> None:
     model, feature_maps = make(), clips(generator, count=5)
     whole = explain_clip(model, feature_maps)
-    monkeypatch.setattr("caf_video.attention.explain_clip.FEATURE_CHUNK_BYTES", 3 * 8 * 8 * 20 * 3)
-    monkeypatch.setattr("caf_video.attention.explain_clip.PROBLEM_CHUNK_BYTES", 1)
+    monkeypatch.setattr(MODULE, "FEATURE_CHUNK_BYTES", 3 * 8 * 8 * 20 * 3)
+    monkeypatch.setattr(MODULE, "PROBLEM_CHUNK_BYTES", 1)
     torch.testing.assert_close(explain_clip(model, feature_maps).filters, whole.filters)
 
 
@@ -270,10 +274,8 @@ def test_wrong_maps_are_told_apart(maps, message) -> None:
 
 
 def test_running_out_of_steps_is_data(generator, monkeypatch) -> None:
-    from caf_video.attention import recurrent
-
-    solve = recurrent.solve_spectral
-    monkeypatch.setattr(recurrent, "solve_spectral", lambda p, **how: solve(p, max_steps=2, **how))
+    solve = MODULE.solve_spectral
+    monkeypatch.setattr(MODULE, "solve_spectral", lambda p, **how: solve(p, max_steps=2, **how))
     result = explain_clip(make("flatten"), clips(generator))
     assert not result.settled.all()
     assert result.steps.max() == 2

@@ -83,7 +83,7 @@ def test_the_frames_of_a_clip_share_one_backward_pass(generator) -> None:
         return torch.einsum("btchw,tc->bc", maps.square(), weights)
 
     maps = torch.randn(2, 3, 4, 5, 6, generator=generator, dtype=torch.float64)
-    heat = retrieval_grad_cam(embed, maps, mode="signed")
+    heat = retrieval_grad_cam(embed, maps, mode="signed", axes="n t c h w")
     alpha = 2 * weights[None] * maps.mean(dim=(3, 4))
     torch.testing.assert_close(heat, torch.einsum("btc,btchw->bthw", alpha, maps))
 

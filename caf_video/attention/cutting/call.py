@@ -1,15 +1,16 @@
 """What a user hands over (a model, its inputs, a layer, one of its outputs), looked at once."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
+from caf_video.attention.cutting.pytrees import map_tensors, tensors_in
+from caf_video.attention.cutting.until import Until
 from caf_video.errors import InputError
 
 Output = str | int | Callable[[Any], Tensor] | None
@@ -21,41 +22,62 @@ class Network:
 
     Attributes:
         model: Any module.
-        inputs: A tensor, a tuple of positional or a dict of keyword arguments.
-        output: What to look at in a tuple or dict of outputs: its index or key, or a function.
+        inputs: A tensor; a tuple of positional arguments; a mapping of keyword arguments; anything
+            else that holds tensors (a list, a dataclass) is the only argument.
+        output: What to look at in what the model returns: its index or key, or a function.
+        until: Where it stops before it returns; `output` then picks among what it has there.
     """
 
     model: nn.Module
     inputs: Any
     output: Output = None
+    until: Until | None = None
 
     @classmethod
-    def checked(cls, model: nn.Module, inputs: Any, output: Output = None) -> "Network":
+    def checked(
+        cls, model: nn.Module, inputs: Any, output: Output = None, until: Until | None = None
+    ) -> "Network":
         """With inputs on the model's device, finite, and free of inference mode.
 
         Raises:
             InputError: Naming the input, or the sample, that is wrong.
         """
-        tensors = _named_tensors(inputs)
-        if not tensors:
+        named = _named_inputs(inputs)
+        if not named:
             raise InputError(f"inputs hold no tensor: {type(inputs).__name__}")
         state = next(chain(model.parameters(), model.buffers()), None)
-        for name, tensor in tensors.items():
+        for name, tensor in named:
             if state is not None and tensor.device != state.device:
                 raise InputError(f"{name} is on {tensor.device}, the model on {state.device}")
             check_finite(tensor, name)
-        return cls(model, tree_map(_usable, inputs), output)
+        return cls(model, map_tensors(_usable, inputs), output, until)
+
+    @property
+    def samples(self) -> int:
+        """How many samples the inputs seem to hold: a list of images holds one in each."""
+        inputs = self.inputs
+        if isinstance(inputs, tuple) and len(inputs) == 1:
+            inputs = inputs[0]
+        if isinstance(inputs, list) and all(isinstance(i, Tensor) and i.dim() == 3 for i in inputs):
+            return len(inputs)
+        first = tensors_in(inputs)[0]
+        return first.shape[0] if first.dim() else 1
 
     def run(self, inputs: Any) -> Any:
-        """All that the model returns."""
-        if isinstance(inputs, dict):
+        """All that the model returns, or has when it is stopped."""
+        if self.until is not None:
+            return self.until.run(lambda: self._call(inputs))
+        return self._call(inputs)
+
+    def _call(self, inputs: Any) -> Any:
+        if isinstance(inputs, Mapping):
             return self.model(**inputs)
-        if isinstance(inputs, tuple | list):
+        if isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
             return self.model(*inputs)
         return self.model(inputs)
 
     def pick(self, outputs: Any) -> Tensor:
-        """NT(x) (samples, …), at least float32, in what the model returned."""
+        """NT(x) (samples, …), at least float32 and of two axes, in what the model returned."""
         chosen = outputs
         if callable(self.output):
             chosen = self.output(outputs)
@@ -67,51 +89,65 @@ class Network:
                     f"output {self.output!r} is not in what the network returns: {_kind(outputs)}"
                 ) from error
         elif not isinstance(outputs, Tensor):
-            found = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+            found = tensors_in(outputs)
             if len(found) != 1:
                 raise InputError(
                     f"the network returns {_kind(outputs)}: say which with output= (a key, an index"
                     " or a function)"
                 )
             chosen = found[0]
-        if not isinstance(chosen, Tensor) or not chosen.dtype.is_floating_point or not chosen.dim():
+        if not isinstance(chosen, Tensor) or not chosen.dtype.is_floating_point:
             raise InputError(
                 f"the output is {_kind(chosen)}, wanted a floating tensor (samples, …)"
             )
+        if chosen.dim() < 2:
+            chosen = self._with_samples(chosen)
         return chosen.to(torch.promote_types(chosen.dtype, torch.float32))
 
-    def input_size(self, axes: int) -> tuple[int, ...] | None:
-        """The last `axes` sizes of the first input that has channels and samples before them."""
-        for tensor in _named_tensors(self.inputs).values():
-            if tensor.dim() >= axes + 2 and tensor.dtype.is_floating_point:
-                return tuple(tensor.shape[-axes:])
-        return None
+    def _with_samples(self, chosen: Tensor) -> Tensor:
+        """One number a sample as (samples, 1), all numbers of the only sample as (1, d)."""
+        samples, count = self.samples, chosen.numel()
+        if chosen.dim() == 1 and count and samples % count == 0:
+            return chosen[:, None]
+        if samples == 1:
+            return chosen.reshape(1, count)
+        raise InputError(
+            f"the output is {_kind(chosen)} for {samples} samples, wanted one or more numbers for "
+            "each"
+        )
 
 
-def find_layer(model: nn.Module, layer: str | nn.Module) -> str:
-    """The name of a layer of the model.
+def find_layer(
+    model: nn.Module, layer: str | nn.Module, twin: Callable[[nn.Module], nn.Module]
+) -> str:
+    """The name that a layer of a model has in its twin.
 
     Raises:
         InputError: If the model has no such layer; a wrong name is answered with those near it.
     """
     if isinstance(layer, nn.Module):
-        for name, module in model.named_modules():
-            if module is layer:
-                return name
-        raise InputError(f"layer is a {type(layer).__name__} that is not part of the model")
-    try:
-        if layer:
-            model.get_submodule(layer)
-            return layer
-    except AttributeError:
-        pass
-    names = [name for name, _ in model.named_modules() if name]
+        if not any(module is layer for module in model.modules()):
+            raise InputError(f"layer is a {type(layer).__name__} that is not part of the model")
+        return _name_in(twin(model), twin(layer))
+    for name, module in model.named_modules():
+        if name and _plain(name) == _plain(layer):
+            return _name_in(twin(model), twin(module))
+    names = [_plain(name) for name, _ in model.named_modules() if _plain(name)]
     near = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)
     top = [name for name in names if "." not in name]
     raise InputError(
         f'no layer "{layer}" in {type(model).__name__}; '
         + (f"near it: {', '.join(near)}" if near else f"it has: {', '.join(top[:12])}")
     )
+
+
+def _name_in(model: nn.Module, layer: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is layer)
+
+
+def _plain(name: str) -> str:
+    """A layer's name without what compiling adds to it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def check_finite(tensor: Tensor, name: str) -> None:
@@ -127,16 +163,17 @@ def check_finite(tensor: Tensor, name: str) -> None:
         raise InputError(f"{name} of sample {int((~finite).nonzero()[0])} is not finite")
 
 
-def _named_tensors(inputs: Any) -> dict[str, Tensor]:
+def _named_inputs(inputs: Any) -> list[tuple[str, Tensor]]:
+    """Every tensor of the inputs, with what an error calls it."""
     if isinstance(inputs, Tensor):
-        return {"the input": inputs}
-    if isinstance(inputs, dict):
-        named = {f'input "{key}"': value for key, value in inputs.items()}
-    elif isinstance(inputs, tuple | list):
-        named = {f"input {i}": value for i, value in enumerate(inputs)}
+        return [("the input", inputs)]
+    if isinstance(inputs, Mapping):
+        parts = [(f'input "{key}"', value) for key, value in inputs.items()]
+    elif isinstance(inputs, Sequence) and not isinstance(inputs, str):
+        parts = [(f"input {i}", value) for i, value in enumerate(inputs)]
     else:
-        named = {}
-    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+        parts = [("the input", inputs)]
+    return [(name, tensor) for name, part in parts for tensor in tensors_in(part)]
 
 
 def _usable(leaf: Any) -> Any:
@@ -147,8 +184,8 @@ def _usable(leaf: Any) -> Any:
 def _kind(outputs: Any) -> str:
     if isinstance(outputs, Tensor):
         return f"a {outputs.dtype} tensor {tuple(outputs.shape)}"
-    if isinstance(outputs, dict):
-        return f"a dict of {', '.join(map(repr, outputs))}"
+    if isinstance(outputs, Mapping):
+        return f"a {type(outputs).__name__} of {', '.join(map(repr, outputs))}"
     if isinstance(outputs, tuple | list):
         return f"a {type(outputs).__name__} of {len(outputs)}"
     return f"a {type(outputs).__name__}"

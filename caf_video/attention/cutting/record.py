@@ -9,18 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
-from torch.utils._pytree import tree_map
 from torch.utils.weak import TensorWeakRef
 
+from caf_video.attention.cutting.evidence import Evidence, Maker, Reader
 from caf_video.attention.cutting.pooled import PooledLinear, weight_and_bias
 from caf_video.attention.cutting.pytrees import (
     SMALL,
-    is_map,
+    map_in,
+    map_leaves,
     map_tensors,
     put_in,
     stand_in,
     tensors_in,
 )
+from caf_video.attention.cutting.until import Until
 from caf_video.errors import InputError
 
 RELUS = (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
@@ -51,6 +53,7 @@ class Recording:
 
     Attributes:
         layer: The layer.
+        run: Which of its runs was cut, from 0.
         cut: What gave the feature map: the layer, or the function that is the ReLU behind it.
         cut_output: What that returned, with a stand-in for the map.
         in_place: Whether the cut is a ReLU in place: the network may read its argument instead.
@@ -60,9 +63,11 @@ class Recording:
         outputs: What the network returned.
         linears: Weight and bias of every linear layer behind the cut, in order.
         pooled: What was seen of the map behind the cut.
+        evidence: What was seen of the map's axes.
     """
 
     layer: nn.Module
+    run: int
     cut: Any
     cut_output: Any
     in_place: bool
@@ -72,6 +77,7 @@ class Recording:
     outputs: Any
     linears: tuple[tuple[Tensor, Tensor | None], ...]
     pooled: PooledLinear
+    evidence: Evidence
 
 
 def record(
@@ -80,8 +86,10 @@ def record(
     inputs: Any,
     layer: str,
     *,
+    call: int | None = None,
     after_relu: bool = False,
     leaf: bool = False,
+    until: Until | None = None,
 ) -> Recording:
     """Run a network and note how it came to the output of `layer`.
 
@@ -90,28 +98,58 @@ def record(
         network: Calls it on inputs.
         inputs: Its inputs.
         layer: The name of one of its modules.
+        call: Which run of the layer, from 0, or from the last (-1); None: it runs once.
         after_relu: Cut behind a ReLU that functional code applies right after the layer.
         leaf: Let the outputs' gradient reach `feature_map`.
+        until: Where the network may stop, behind the cut.
 
     Raises:
-        InputError: If the layer does not run, runs twice, or gives no feature map.
+        InputError: If the layer does not run, runs more than once and nothing says which run is
+            meant, or gives no feature map.
     """
     parts = layer.split(".")
     names = (".".join(parts[:depth]) for depth in range(len(parts) + 1))
     around = dict.fromkeys(model.get_submodule(name) for name in names)
     module = model.get_submodule(layer)
     copied: frozenset[int] = frozenset()
+    wanted = call if call is not None and call >= 0 else 0
     while True:
-        recorder = _Recorder(layer, module, around, after_relu, leaf, copied)
+        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, model)
         try:
             recording = recorder.record(network, inputs)
         except _Hidden:  # called by a module it is no part of: look into every module
             around = dict.fromkeys(model.modules())
             continue
-        changed = {i for i, call in enumerate(recording.calls) if call.changed_later}
+        runs = recorder.runs
+        if call is None and runs > 1:
+            raise _several_runs(model, layer, recorder)
+        if call is not None and not -runs <= call < runs:
+            raise InputError(f'layer "{layer}" runs {_times(runs)}, there is no call={call}')
+        if call is not None and call < 0 and wanted != runs + call:
+            wanted, copied = runs + call, frozenset()
+            continue
+        changed = {i for i, one in enumerate(recording.calls) if one.changed_later}
         if changed <= copied:
             return recording
         copied |= changed  # only copies made at the cut hold what those calls returned
+
+
+def _several_runs(model: nn.Module, layer: str, recorder: "_Recorder") -> InputError:
+    runs = recorder.runs
+    once = [
+        name
+        for name, module in model.named_modules()
+        if name and layer.startswith(f"{name}.") and recorder.runs_of.get(module) == 1
+    ]
+    around = f'; around it, "{once[-1]}" runs once' if once else ""
+    return InputError(
+        f'layer "{layer}" runs {_times(runs)}: say which run is meant with call=0 to '
+        f'call={runs - 1}, or all of them, a filter for each, with call="each"{around}'
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 class _Hidden(Exception):
@@ -133,8 +171,16 @@ class _Recorder(TorchFunctionMode):
         after_relu: bool,
         leaf: bool,
         copied: frozenset[int],
+        wanted: int,
+        until: Until | None,
+        model: nn.Module,
     ) -> None:
         super().__init__()
+        self._model = model
+        self.runs_of: dict[nn.Module, int] = {}
+        self._wanted, self._until = wanted, until
+        self._evidence = Evidence()
+        self._is_looking = True  # for the first thing that reads the inputs
         self._name, self._layer, self._around = f'"{name}"', layer, around
         self._after_relu, self._leaf, self._copied = after_relu, leaf, copied
         self._calls: list[Call] = []
@@ -147,15 +193,29 @@ class _Recorder(TorchFunctionMode):
         self._read: set[int] = set()
         self._linears: list[tuple[Tensor, Tensor | None]] = []
 
+    @property
+    def runs(self) -> int:
+        """How often the layer ran."""
+        return self.runs_of.get(self._layer, 0)
+
     def record(self, network: Callable[[Any], Any], inputs: Any) -> Recording:
         self._inputs = inputs
         modules = dict(self._around)
         for container in self._around:
             modules.update(dict.fromkeys(container.children()))
-        with torch.no_grad(), patched(modules, self._wrapped), self:
-            outputs = network(inputs)
+        maker = self._maker = Maker(self._model)
+        try:
+            with torch.no_grad(), patched(modules, self._wrapped), self:
+                outputs = network(inputs)
+        finally:
+            maker.remove()
         if self._cut is None:
-            raise InputError(f"layer {self._name} did not run")
+            raise InputError(
+                f"layer {self._name} did not run"
+                if not self.runs
+                else f"layer {self._name} runs {_times(self.runs)}, there is no call={self._wanted}"
+            )
+        self._evidence.reader = self._reader.reading
         changed = {i for i, tensor, version in self._versions if tensor._version != version}
         calls = [
             replace(
@@ -167,6 +227,7 @@ class _Recorder(TorchFunctionMode):
         ]
         return Recording(
             layer=self._layer,
+            run=self._wanted,
             cut=self._cut,
             cut_output=self._cut_output,
             in_place=self._in_place,
@@ -176,6 +237,7 @@ class _Recorder(TorchFunctionMode):
             outputs=outputs,
             linears=tuple(self._linears),
             pooled=self._pooled,
+            evidence=self._evidence,
         )
 
     def __torch_function__(
@@ -183,9 +245,12 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._is_aside:
-            return func(*args, **kwargs)
+            output = func(*args, **kwargs)
+            self._look(func, args, output)
+            return output
         if self._cut is None:
             output = func(*args, **kwargs)
+            self._look(func, args, output)
             if _worth_replaying(args, output):
                 self._calls.append(Call(func, True, _Weak.hold(output)))
             return output
@@ -196,6 +261,7 @@ class _Recorder(TorchFunctionMode):
             self._linears.append(weight_and_bias(*args, **kwargs))
         output = func(*args, **kwargs)
         self._pooled.see(func, args, kwargs, output)
+        self._reader.see(func, args, kwargs, output)
         if self._relu_of is not None:
             if func in RELUS and args and args[0] is self._relu_of:
                 self._calls.append(Call(self._layer, True, _Weak.hold(self._relu_of)))
@@ -207,9 +273,9 @@ class _Recorder(TorchFunctionMode):
 
     def _wrapped(self, module: nn.Module, forward: Forward) -> Forward:
         def noted(*args: Any, **kwargs: Any) -> Any:
+            if module in self._around:
+                self.runs_of[module] = self.runs_of.get(module, 0) + 1
             if self._cut is not None:
-                if module is self._layer:
-                    raise InputError(f"layer {self._name} runs more than once")
                 self._relu_of = None
                 with self._aside():
                     self._note_reads(args, kwargs)
@@ -228,7 +294,7 @@ class _Recorder(TorchFunctionMode):
                 if module not in self._around or module is self._layer:
                     output = forward(*args, **kwargs)
                 del self._calls[start:]
-                if module is self._layer:
+                if module is self._layer and self.runs == self._wanted + 1:
                     output = self._cut_behind(module, output)
                     self._relu_of = output if self._after_relu else None
                 else:
@@ -239,9 +305,12 @@ class _Recorder(TorchFunctionMode):
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Nothing is noted inside; torch functions need not even pass by here, if we are on top."""
+        """Nothing is noted inside; torch functions need not even pass by here, if we are on top.
+
+        Those that may be the first to read the inputs do.
+        """
         self._is_aside = True
-        on_top = _get_current_function_mode() is self
+        on_top = not self._is_looking and _get_current_function_mode() is self
         if on_top:
             self.__exit__(None, None, None)
         try:
@@ -251,8 +320,17 @@ class _Recorder(TorchFunctionMode):
                 self.__enter__()
             self._is_aside = False
 
+    def _look(self, func: Any, args: tuple[Any, ...], output: Any) -> None:
+        """See what reads the inputs first: a convolution tells how images and clips lie."""
+        if self._is_looking and (
+            self._evidence.note_convolution(func, args, output)
+            or func in (functional.linear, functional.embedding)
+        ):
+            self._is_looking = False
+
     def _cut_behind(self, target: Any, output: Any) -> Any:
-        if not is_map(output):
+        feature_map = map_in(output)
+        if feature_map is None:
             raise InputError(
                 f"the output of layer {self._name} is not a feature map: {_describe(output)}, "
                 "wanted one floating tensor (n, channels, cells, …)"
@@ -261,7 +339,13 @@ class _Recorder(TorchFunctionMode):
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
         self._cut, self._relu_of = target, None
         self._cut_output = stand_in(output)
-        self._map = tensors_in(output)[0].detach().clone()
+        self._map = feature_map.detach().clone()
+        self._is_looking = False
+        self._evidence.maker = self._maker.reading(self._layer, feature_map)
+        self._evidence.note_output(output)
+        for call in self._calls:
+            for shape in _Weak.shapes(call.output):
+                self._evidence.note_grid(shape)
         self._owners.clear()
         self._versions.clear()
         self._own(INPUTS, self._inputs)
@@ -273,10 +357,12 @@ class _Recorder(TorchFunctionMode):
         if self._leaf:
             self._map.requires_grad_()
             # In-place code may not change a leaf.
-            output = (
-                output.copy_(self._map) if self._in_place else put_in(output, self._map.clone())
-            )
-        self._pooled = PooledLinear(tensors_in(output)[0])
+            feature_map = feature_map.copy_(self._map) if self._in_place else self._map.clone()
+            output = put_in(output, feature_map)
+        self._pooled = PooledLinear(feature_map)
+        self._reader = Reader(feature_map)
+        if self._until is not None:
+            self._until.arm()
         return output
 
     def _own(self, index: int, output: Any) -> None:
@@ -310,7 +396,20 @@ class _Weak:
         """That output again, with zeros for the tensors that the network let go."""
         if isinstance(held, _Weak):
             return held._taken()
-        return tree_map(lambda leaf: leaf._taken() if isinstance(leaf, _Weak) else leaf, held)
+        return map_leaves(lambda leaf: leaf._taken() if isinstance(leaf, _Weak) else leaf, held)
+
+    @staticmethod
+    def shapes(held: Any) -> list[tuple[int, ...]]:
+        """The shapes of the tensors in a call's output."""
+        found: list[tuple[int, ...]] = []
+
+        def note(leaf: Any) -> Any:
+            if isinstance(leaf, _Weak):
+                found.append(tuple(leaf._shape))
+            return leaf
+
+        map_leaves(note, held)
+        return found
 
     def _taken(self) -> Tensor:
         tensor = self._tensor if self._tensor is not None else self._weak()

@@ -11,18 +11,29 @@ zeros of the right shape that take no memory.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from caf_video.attention.cutting.pytrees import map_tensors, put_in, tensors_in
+from caf_video.attention.cutting.pytrees import map_in, map_tensors, put_in, tensors_in
 from caf_video.attention.cutting.record import RELUS, Call, Forward, Recording, patched
+from caf_video.attention.cutting.until import Until
 
 
 class Diverged(Exception):
     """The network took another path than the one recorded."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One call of a torch function behind the cut: its name, tensors it was given, its output."""
+
+    name: str
+    given: list[Tensor]
+    output: Any
 
 
 class Rerun(TorchFunctionMode):
@@ -31,11 +42,13 @@ class Rerun(TorchFunctionMode):
     Args:
         recording: The run to repeat.
         skip: Whether calls before the cut return what they returned; else all is computed anew.
+        until: Where the network may stop.
     """
 
-    def __init__(self, recording: Recording, *, skip: bool) -> None:
+    def __init__(self, recording: Recording, *, skip: bool, until: Until | None = None) -> None:
         super().__init__()
-        self._recording, self._skip = recording, skip
+        self._recording, self._skip, self._until = recording, skip, until
+        self._tape: list[Taken] | None = None
 
     @contextmanager
     def installed(self) -> Iterator["Rerun"]:
@@ -59,7 +72,7 @@ class Rerun(TorchFunctionMode):
             Diverged: If the calls come in another order than recorded.
         """
         self._calls, self._at_cut = calls, at_cut
-        self._position, self._past, self._relu_of = 0, False, None
+        self._position, self._past, self._relu_of, self._runs = 0, False, None, 0
         with torch.no_grad(), self:
             outputs = network()
         if not self._past:
@@ -71,7 +84,7 @@ class Rerun(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if self._past:
-            return None if func is torch._C._set_grad_enabled else func(*args, **kwargs)
+            return self._behind(func, args, kwargs)
         if self._relu_of is not None and func in RELUS and args and args[0] is self._relu_of:
             output = self._recording.cut_output if self._skip else func(*args, **kwargs)
             replaced = self._replace(output)
@@ -99,6 +112,9 @@ class Rerun(TorchFunctionMode):
                 output = forward(*args, **kwargs)
             if module is not self._recording.layer:
                 return output
+            self._runs += 1
+            if self._runs != self._recording.run + 1:
+                return output
             if self._recording.cut is module:
                 return self._replace(self._recording.cut_output if self._skip else output)
             if self._skip and self._recording.in_place:
@@ -108,13 +124,43 @@ class Rerun(TorchFunctionMode):
 
         return rerun
 
+    @contextmanager
+    def taped(self) -> "Iterator[list[Taken]]":
+        """Inside, what every torch function behind the cut is given and gives is kept."""
+        self._tape = []
+        try:
+            yield self._tape
+        finally:
+            self._tape = None
+
+    def _behind(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is torch._C._set_grad_enabled:
+            return None
+        if self._until is not None:
+            self._until.see(func, args, kwargs)
+        output = func(*args, **kwargs)
+        if self._tape is not None:
+            self._tape.append(
+                Taken(getattr(func, "__name__", ""), tensors_in([args, kwargs]), output)
+            )
+        return output
+
     def _replay(self, call: Call) -> Any:
         self._position += 1
         return map_tensors(torch.clone, call.output) if call.changed_later else call.output
 
     def _replace(self, output: Any) -> Any:
         with torch.enable_grad():
-            new = self._at_cut(tensors_in(output)[0])
+            new = self._at_cut(_map(output))
         torch.set_grad_enabled(new.requires_grad)  # until `run` leaves its no_grad
         self._past = True
+        if self._until is not None:
+            self._until.arm()
         return put_in(output, new)
+
+
+def _map(output: Any) -> Tensor:
+    found = map_in(output)
+    if found is None:
+        raise Diverged("the layer returned no feature map this time")
+    return found

@@ -22,7 +22,7 @@ class CutResponse:
 
     def __init__(self, cut: Cut, rows: Tensor | None = None) -> None:
         self._every = rows is None
-        rows = torch.arange(len(cut.feature_map)) if rows is None else rows
+        rows = torch.arange(cut.rows) if rows is None else rows
         self.space = cut.layout.space
         self.dtype = torch.promote_types(cut.feature_map.dtype, torch.float32)
         self.device = cut.feature_map.device
@@ -46,9 +46,9 @@ class CutResponse:
     def __call__(self, filters: Tensor) -> Tensor:
         cut = self._cut
         if not cut.separable:  # the whole batch runs, with all-pass filters for the others
-            every = filters.new_ones(len(cut.feature_map), *self.space)
-            every = every.index_put((self._rows,), filters)
-            outputs = cut.filtered(every, self._part)[self._samples]
+            order = torch.cat([torch.as_tensor(turn) for turn in self._turns])
+            outputs = torch.cat([self._of_whole_batch(filters, turn) for turn in self._turns])
+            outputs = outputs[order.argsort().to(outputs.device)]
         elif cut.rows_each > 1:
             every = filters.new_ones(len(self), cut.rows_each, *self.space)
             problems = torch.arange(len(self), device=self.device)
@@ -62,6 +62,26 @@ class CutResponse:
                 "behind it (detach, a rounded or integer value)"
             )
         return outputs.flatten(1)
+
+    @cached_property
+    def _turns(self) -> list[list[int]]:
+        """Problems that may run in one batch: one a sample, or one at all where samples mix."""
+        turns: list[list[int]] = []
+        taken: dict[int, int] = {}  # by sample, or of all: turns used up
+        for problem, sample in enumerate(self._samples.tolist()):
+            key = 0 if self._cut.mixes else sample
+            turn = taken.get(key, 0)
+            taken[key] = turn + 1
+            if turn == len(turns):
+                turns.append([])
+            turns[turn].append(problem)
+        return turns
+
+    def _of_whole_batch(self, filters: Tensor, problems: list[int]) -> Tensor:
+        """The outputs of some problems; every row that is none of theirs passes whole."""
+        rows = self._rows[problems]
+        every = filters.new_ones(self._cut.rows, *self.space).index_put((rows,), filters[problems])
+        return self._cut.filtered(every, self._part)[self._samples[problems]]
 
     def select(self, rows: Tensor) -> "CutResponse":
         return CutResponse(self._cut, self._rows[rows])

@@ -1,0 +1,46 @@
+"""Forward hooks: those that belong to a network's function are kept, mere lookers are not."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from caf_video.attention.cutting.pytrees import tensors_in
+
+_OF_TORCH = "torch.nn.utils"  # weight norm and spectral norm compute their weights in hooks
+
+
+@contextmanager
+def lookers_removed(twin: nn.Module) -> Iterator[None]:
+    """Inside, a twin's hooks run as ever, and are watched; afterwards those that changed nothing
+    are gone, for what comes then are runs with stand-ins and filtered maps, which nobody asked to
+    see.
+    """
+    used: set[int] = set()
+    wrapped: list[tuple[dict[int, Any], int, Any]] = []
+    for module in twin.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key, hook in list(hooks.items()):
+                hooks[key] = _watched(hook, key, used)
+                wrapped.append((hooks, key, hook))
+    yield
+    for hooks, key, hook in wrapped:
+        if key not in hooks:
+            continue
+        if key in used or type(hook).__module__.startswith(_OF_TORCH):
+            hooks[key] = hook
+        else:
+            del hooks[key]
+
+
+def _watched(hook: Callable[..., Any], key: int, used: set[int]) -> Callable[..., Any]:
+    def watched(module: nn.Module, *args: Any) -> Any:
+        tensors = tensors_in(args)
+        versions = [tensor._version for tensor in tensors]
+        result = hook(module, *args)
+        if result is not None or versions != [tensor._version for tensor in tensors]:
+            used.add(key)
+        return result
+
+    return watched

@@ -1,0 +1,151 @@
+"""A twin of a network: its own modules over the same weights, to look into while others use it."""
+
+import functools
+import types
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from caf_video.errors import InputError
+
+_CONTAINERS = (list, tuple, dict, set, OrderedDict)  # exactly these, no classes made of them
+_WRAPPERS = ("DistributedDataParallel", "DataParallel")
+
+
+class Twin:
+    """A network's twin, in eval mode; the network itself is never touched.
+
+    Every module is made again over the same parameters and buffers, and whatever leads from one of
+    them to another (lists, bound methods, partials, closures) leads to its twin. So patches, hooks
+    and modes are seen by nobody else, whatever happens meanwhile: other threads that use the
+    network get its answers, and an exception leaves nothing behind.
+
+    Compiled modules are replaced by what was compiled, data-parallel wrappers by what they wrap.
+
+    Args:
+        model: Any module.
+
+    Raises:
+        InputError: The model is a scripted one, or was never run (lazy modules).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._made: dict[int, Any] = {}
+        self._kept: list[Any] = []  # so that no id is used again while the twin is made
+        if isinstance(model, torch.jit.ScriptModule):
+            raise InputError(
+                "the model is scripted or traced: its layers cannot be looked into. Explain the "
+                "module that it was made from"
+            )
+        for parameter in model.parameters():
+            if isinstance(parameter, UninitializedParameter):
+                raise InputError("the model has lazy modules that never ran: call it once first")
+        self.model: nn.Module = self._of(model)
+
+    @classmethod
+    def of_callable(cls, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A module, a bound method or a function that leads to one, leading to its twin."""
+        twin = object.__new__(cls)
+        twin._made, twin._kept = {}, []
+        made: Callable[..., Any] = twin._of(function)
+        return made
+
+    def of(self, module: nn.Module) -> nn.Module:
+        """The twin of one of the network's modules."""
+        return self._of(module)
+
+    def _of(self, value: Any) -> Any:
+        """The twin of anything that may lead to a module."""
+        if id(value) in self._made:
+            return self._made[id(value)]
+        if isinstance(value, nn.Module):
+            return self._of_module(value)
+        if isinstance(value, Tensor):
+            return self._of_tensor(value)
+        if type(value) in _CONTAINERS:
+            return self._of_container(value)
+        if isinstance(value, types.MethodType):
+            owner = self._of(value.__self__)
+            return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
+        if isinstance(value, functools.partial):
+            return type(value)(
+                self._of(value.func), *self._of(value.args), **self._of(value.keywords)
+            )
+        if isinstance(value, types.FunctionType) and value.__closure__:
+            return self._of_closure(value)
+        return value
+
+    def _of_module(self, module: nn.Module) -> nn.Module:
+        inner = _inside(module)
+        if inner is not module:
+            return self._keep(module, self._of(inner))
+        if isinstance(module, torch.jit.ScriptModule):
+            return module
+        twin = self._keep(module, object.__new__(type(module)))
+        for name, value in module.__dict__.items():
+            twin.__dict__[name] = self._of(value)
+        twin.__dict__["training"] = False
+        for hooks in ("_backward_hooks", "_backward_pre_hooks"):  # they change no answer
+            twin.__dict__[hooks] = OrderedDict()
+        if twin.__dict__.get("_compiled_call_impl") is not None:
+            twin.__dict__["_compiled_call_impl"] = None
+        plain = getattr(type(module).forward, "_torchdynamo_orig_callable", None)
+        if plain is not None and "forward" not in twin.__dict__:
+            twin.__dict__["forward"] = types.MethodType(plain, twin)
+        return twin
+
+    def _of_tensor(self, tensor: Tensor) -> Tensor:
+        """Tensors born in inference mode cannot be differentiated through; their copies can."""
+        return self._keep(tensor, tensor.clone()) if tensor.is_inference() else tensor
+
+    def _of_container(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            new = tuple(self._of(item) for item in value)
+            return value if all(a is b for a, b in zip(new, value, strict=True)) else new
+        made = self._keep(value, type(value)())
+        if isinstance(value, dict):
+            made.update((key, self._of(item)) for key, item in value.items())
+        elif isinstance(value, set):
+            made.update(self._of(item) for item in value)
+        else:
+            made.extend(self._of(item) for item in value)
+        return made
+
+    def _of_closure(self, function: types.FunctionType) -> Callable[..., Any]:
+        """A function whose cells hold modules, with those of the twin in them."""
+        cells = function.__closure__ or ()
+        try:
+            held = [cell.cell_contents for cell in cells]
+        except ValueError:  # a cell that was never filled
+            return function
+        if not any(isinstance(value, nn.Module | types.MethodType) for value in held):
+            return function
+        made = types.FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            tuple(types.CellType(self._of(value)) for value in held),
+        )
+        made.__kwdefaults__ = function.__kwdefaults__
+        return self._keep(function, made)
+
+    def _keep(self, value: Any, made: Any) -> Any:
+        self._made[id(value)] = made
+        self._kept.append(value)
+        return made
+
+
+def _inside(module: nn.Module) -> nn.Module:
+    """What a compiled module or a data-parallel wrapper runs."""
+    kind = type(module)
+    inner: nn.Module | None = None
+    if kind.__name__ == "OptimizedModule":
+        inner = module._modules.get("_orig_mod")
+    elif kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch.nn.parallel"):
+        inner = module._modules.get("module")
+    return module if inner is None else _inside(inner)
