@@ -6,13 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention.affine_head import find_affine_map, pooled_linear
+from caf_video.attention.affine_head import find_pooled_map, pooled_linear
 from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import cut_network, run_to_leaf
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.heatmap import resize_maps
 from caf_video.attention.objectives import Target, as_targets
+from caf_video.attention.solvers.problems import gradient
 from caf_video.errors import InputError
 
 Mode = Literal["relu", "abs", "signed"]
@@ -60,11 +61,10 @@ def grad_cam(
         scores = run.outputs.flatten(1).sum(dim=1)
         if target is not None:
             scores = _class_scores(run.outputs, target)
-        if not scores.requires_grad:
-            raise InputError(f"the output does not depend on layer {run.name}")
-        (gradient,) = torch.autograd.grad(scores.sum(), run.feature_map)
+        weights = torch.ones_like(scores)
+        slope = gradient(scores, run.feature_map, weights, f"layer {run.name}")
     maps = run.layout.cells(run.feature_map.detach())
-    heat = _weigh(maps, run.layout.cells(gradient), 1, mode)
+    heat = _weigh(maps, run.layout.cells(slope), 1, mode)
     return _sized(heat, run.samples, size or run.input_size)
 
 
@@ -95,7 +95,7 @@ def cam(
     """
     with cut_network(model, inputs, layer, output=output) as cut:
         linear = pooled_linear(cut)
-        if linear is None or find_affine_map(cut, CutResponse(cut), max_cells=0) is None:
+        if linear is None or find_pooled_map(cut, CutResponse(cut)) is None:
             raise InputError(
                 f"CAM needs global average pooling and one linear layer behind layer {cut.name}; "
                 "use grad_cam"
@@ -125,9 +125,9 @@ def retrieval_grad_cam(
     owner = getattr(features_to_embedding, "__self__", features_to_embedding)  # of a bound method
     with undisturbed(owner), torch.enable_grad():
         variable = maps.detach().clone().requires_grad_()
-        total = features_to_embedding(variable).sum()
-        (gradient,) = torch.autograd.grad(total, variable)
-    return _weigh(maps.detach(), gradient, maps.dim() - 3, mode)
+        outputs = features_to_embedding(variable)
+        slope = gradient(outputs, variable, torch.ones_like(outputs), "the maps")
+    return _weigh(maps.detach(), slope, maps.dim() - 3, mode)
 
 
 def feature_norm(feature_map: Tensor) -> Tensor:
