@@ -83,7 +83,7 @@ def solve_affine_head(
     Global average pooling and a linear layer cost no M. They are known by having been seen, or
     guessed from the only linear layer behind the cut. Any other head is asked whether it is
     additive, with signed filters: a ReLU head is positively homogeneous and would pass with f >= 0.
-    A head without gradients, which may hold rounded numbers, need be so only up to those.
+    A quantised head, which has no gradients either, need be so only up to its rounding.
 
     Args:
         cut: The network.
@@ -201,7 +201,7 @@ def _examine(cut: Cut, response: CutResponse) -> _Head | None:
         wanted = rounding is SINGLE and _wants_products(cells, cells * outputs[0].nbytes)
         gradients = not wanted or probe.gradient_error(first, where) <= WRONG_GRADIENT
         return _Head(where, cells, gradients, rounding)
-    if probe.is_additive(QUANTIZED) and math.isinf(probe.gradient_error(first, where)):
+    if probe.is_additive(QUANTIZED) and _has_gaps(_with_graph(first)[1]):
         return _Head(where, cells, False, QUANTIZED)
     return None
 
@@ -282,15 +282,39 @@ class _Probe:
 
     def gradient_error(self, response: CutResponse, where: str) -> float:
         """How far <M^T M p, p>, of which M^T is a gradient, is from ||M p||^2; inf without one."""
-        with torch.enable_grad():
-            variable = torch.zeros_like(self.filters).requires_grad_()
-            try:
-                pulled = gradient(response(variable), variable, self.image, where)
-            except MissingGradient:
-                return math.inf
+        variable, outputs = _with_graph(response)
+        if _has_gaps(outputs):
+            return math.inf
+        try:
+            pulled = gradient(outputs, variable, self.image, where)
+        except MissingGradient:
+            return math.inf
         energy = self.image.square().sum(dtype=torch.float64).item()
         product = (pulled * self.filters).sum(dtype=torch.float64).item()
         return abs(product - energy) / energy if energy else abs(product)
+
+
+def _with_graph(response: CutResponse) -> tuple[Tensor, Tensor]:
+    """Filters of zeros and the outputs, of which gradients can be asked."""
+    variable = torch.zeros(len(response), *response.space, dtype=response.dtype)
+    variable = variable.to(response.device).requires_grad_()
+    with torch.enable_grad():
+        return variable, response(variable)
+
+
+def _has_gaps(outputs: Tensor) -> bool:
+    """Whether a quantised operation, whose gradient PyTorch does not know, is in the graph."""
+    seen: set[torch.autograd.graph.Node] = set()
+    left = [outputs.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("WarnNotImplemented"):
+            return True
+        seen.add(node)
+        left.extend(following for following, _ in node.next_functions)
+    return False
 
 
 def _rounding(cut: Cut) -> Rounding:
