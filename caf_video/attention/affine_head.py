@@ -104,9 +104,10 @@ def solve_affine_head(
     head = _examine(cut, response)
     if head is None or (head.rounding is HALF and not insist and head.cells > DENSE_CELLS):
         return None  # M of half-precision numbers is dear, and products with it do not settle
+    together = 1 if response.separable else len(response)
     plan = plan_affine(
         cells=head.cells,
-        matrix_bytes=head.cells * cut.outputs[0].nbytes,
+        matrix_bytes=head.cells * cut.outputs[0].nbytes * together,
         problems=len(response),
         fit=response.at_once,
         gradients=head.gradients,
@@ -123,8 +124,10 @@ def solve_affine_head(
         part = response if len(chunk) == len(rows) else response.select(chunk)
         outputs = cut.outputs.flatten(1)[chunk // cut.rows_each]
         losses = objective.select(chunk)
-        solve = _by_matrix if plan.dense else _by_products
-        solution = solve(part, outputs, losses, head, pair=pair, insist=insist)
+        if plan.dense:
+            solution = _by_matrix(part, losses, head, pair)
+        else:
+            solution = _by_products(part, outputs, losses, head, pair, insist)
         if solution is None:
             return None
         with torch.no_grad():
@@ -208,12 +211,9 @@ def _examine(cut: Cut, response: CutResponse) -> _Head | None:
 
 def _by_matrix(
     response: CutResponse,
-    outputs: Tensor,
     objective: ClassSpecific | SquaredDistance,
     head: _Head,
-    *,
     pair: bool,
-    insist: bool,
 ) -> FilterSolution | None:
     basis = torch.eye(head.cells, dtype=response.dtype, device=response.device)
     answers = _answers(response, torch.cat([basis, torch.zeros_like(basis[:1])]))
@@ -234,7 +234,6 @@ def _by_products(
     outputs: Tensor,
     objective: ClassSpecific | SquaredDistance,
     head: _Head,
-    *,
     pair: bool,
     insist: bool,
 ) -> FilterSolution | None:
