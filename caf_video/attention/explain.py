@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention.affine_head import AUTO_CELLS, find_affine_map
+from caf_video.attention.affine_head import solve_affine_head
 from caf_video.attention.cutting.call import Output, check_finite
 from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network, network_outputs
 from caf_video.attention.cutting.layers import maps_of, number_of_runs
@@ -23,7 +23,6 @@ from caf_video.attention.objectives import (
 )
 from caf_video.attention.solvers.constraints import CONSTRAINTS
 from caf_video.attention.solvers.descent import PRESETS, solve_descent
-from caf_video.attention.solvers.exact import minimise_distance, minimise_linear
 from caf_video.attention.solvers.problems import Problems
 from caf_video.attention.solvers.solution import FilterSolution, join_solutions
 from caf_video.attention.solvers.spectral import solve_spectral
@@ -40,7 +39,6 @@ from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
 SOLVERS = ("auto", "exact", "spectral", "descent")
-PROBLEM_CHUNK_BYTES = 16 * 2**20  # of feature maps in one evaluation; activations are many times it
 
 
 @dataclass(frozen=True)
@@ -359,19 +357,13 @@ def _solve_exactly(
     cut: Cut, objective: ClassSpecific | SquaredDistance, *, pair: bool, insist: bool
 ) -> FilterSolution | None:
     response = CutResponse(cut)
-    found = find_affine_map(cut, response, max_cells=None if insist else AUTO_CELLS)
-    if found is None:
+    solution = solve_affine_head(cut, response, objective, pair=pair, insist=insist)
+    if solution is None:
         if insist:
             raise InputError(
                 f'the network behind layer {cut.name} is not affine: use solver "spectral"'
             )
         return None
-    affine, bias = found
-    if isinstance(objective, ClassSpecific):
-        weights = objective.weights(bias.shape[1], bias.dtype)
-        solution = minimise_linear(affine, weights, (weights * bias).sum(dim=1))
-    else:
-        solution = minimise_distance(affine, objective.reference - bias if pair else None)
     check_finite(solution.filters, "the filter")
     return replace(solution, filters=solution.filters.unflatten(1, response.space))
 
@@ -387,15 +379,11 @@ def _iterate(
 
     response = CutResponse(cut)
     rows = torch.arange(len(response), device=response.device)
-    size = max(1, PROBLEM_CHUNK_BYTES // max(1, cut.feature_map.nbytes // cut.samples))
-    if size >= len(rows) or not cut.separable:
-        return solve(Problems(response, objective, rows, name))
-    return join_solutions(
-        [
-            solve(Problems(response.select(chunk), objective.select(chunk), chunk, name))
-            for chunk in rows.split(size)
-        ]
-    )
+    problems = Problems(response, objective, rows, name, f"layer {cut.name}")
+    chunks = response.chunks()
+    if len(chunks) == 1:
+        return solve(problems)
+    return join_solutions([solve(problems.select(chunk)) for chunk in chunks])
 
 
 def _warn_of_negative_filters(filters: Tensor) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention.affine_head import find_affine_map, pooled_linear
+from caf_video.attention.affine_head import find_pooled_map, pooled_linear
 from caf_video.attention.cutting.axes import Layout, bind_axes, parse_axes
 from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import View, cut_network, run_to_leaf
@@ -16,6 +16,7 @@ from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.heatmap import resize_maps
 from caf_video.attention.objectives import Target, as_targets, class_numbers
+from caf_video.attention.solvers.problems import gradient
 from caf_video.errors import InputError
 
 Mode = Literal["relu", "abs", "signed"]
@@ -69,11 +70,9 @@ def grad_cam(
         if target is not None:
             classes = class_numbers(model, target)
             scores = _class_scores(run.outputs, classes).squeeze(1)
-        if not scores.requires_grad:
-            raise InputError(f"the output does not depend on layer {run.name}")
-        gradient = _own_gradients(run, scores)
+        slope = _own_gradients(run, scores)
     maps = run.layout.cells(run.feature_map.detach())
-    heat = _weigh(maps, run.layout.cells(gradient), 1, mode)
+    heat = _weigh(maps, run.layout.cells(slope), 1, mode)
     return _sized(heat, run.layout, size or run.input_size)
 
 
@@ -96,14 +95,12 @@ def _own_gradients(run: View, scores: Tensor) -> Tensor:
 
 def _gradient_of(run: View, scores: Tensor, samples: list[int]) -> tuple[Tensor, float]:
     """The gradient of some samples' scores by their own rows, and how large it is in others'."""
-    (gradient,) = torch.autograd.grad(
-        scores[samples].sum(), run.feature_map, retain_graph=True, allow_unused=True
-    )
-    if gradient is None:
-        raise InputError(f"the gradient of the output is cut off behind layer {run.name}")
-    own = run.rows_of(torch.tensor(samples, device=gradient.device))
-    others = (gradient * (1 - own)).abs().max()
-    return gradient * own, float(others)
+    weights = torch.zeros_like(scores)
+    weights[samples] = 1
+    slope = gradient(scores, run.feature_map, weights, f"layer {run.name}", again=True)
+    own = run.rows_of(torch.tensor(samples, device=slope.device))
+    others = (slope * (1 - own)).abs().max()
+    return slope * own, float(others)
 
 
 def cam(
@@ -137,7 +134,7 @@ def cam(
     """
     with cut_network(model, inputs, layer, output=output, axes=axes, input_axes=input_axes) as cut:
         linear = pooled_linear(cut)
-        if linear is None or find_affine_map(cut, CutResponse(cut), max_cells=0) is None:
+        if linear is None or find_pooled_map(cut, CutResponse(cut)) is None:
             raise InputError(
                 f"CAM needs global average pooling and one linear layer behind layer {cut.name}; "
                 "use grad_cam"
@@ -182,13 +179,9 @@ def retrieval_grad_cam(
         variable = maps.detach().clone().requires_grad_()
         reader = Reader(variable)
         with Watching(reader):
-            total = head(variable).sum()
-        if not total.requires_grad:
-            raise InputError("the embedding has no gradient by the maps: it is cut off in the head")
-        (gradient,) = torch.autograd.grad(total, variable, allow_unused=True)
-    if gradient is None:
-        raise InputError("the embedding does not depend on the maps")
-    return _weigh(maps.detach(), gradient, _channels_of(maps, axes, reader.reading), mode)
+            outputs = head(variable)
+        slope = gradient(outputs, variable, torch.ones_like(outputs), "the maps")
+    return _weigh(maps.detach(), slope, _channels_of(maps, axes, reader.reading), mode)
 
 
 def _channels_of(maps: Tensor, axes: str | None, reading: Reading | None) -> int:

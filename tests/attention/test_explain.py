@@ -9,7 +9,6 @@ import torchvision
 from torch import Tensor, nn
 
 from caf_video.attention import AttentionWarning, cam, explain, solve_affine
-from caf_video.attention import explain as explain_function
 from caf_video.attention.solvers.descent import PRESETS
 from caf_video.errors import InputError
 
@@ -147,8 +146,7 @@ def test_a_batch_gives_what_separate_calls_give(solver, generator, monkeypatch) 
         alone = explain(model, x[i : i + 1], layer="conv", solver=solver)
         torch.testing.assert_close(alone.filters[0], together.filters[i])
         torch.testing.assert_close(alone.losses[0], together.losses[i])
-    module = __import__("sys").modules[explain_function.__module__]
-    monkeypatch.setattr(module, "PROBLEM_CHUNK_BYTES", 1)
+    monkeypatch.setattr("caf_video.attention.cutting.response.EVALUATION_BYTES", 1)
     chunked = explain(model, x, layer="conv", solver=solver)
     torch.testing.assert_close(chunked.filters, together.filters)
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from caf_video.attention.cutting.cut import Cut, Part
-from caf_video.errors import InputError
+
+# Of maps and outputs in one evaluation; activations are many times it.
+EVALUATION_BYTES = 16 * 2**20
 
 
 class CutResponse:
@@ -35,6 +37,19 @@ class CutResponse:
         """Whether some problems can be evaluated without the others."""
         return self._cut.separable
 
+    def chunks(self) -> tuple[Tensor, ...]:
+        """The problems, by position, as many at a time as one evaluation should hold."""
+        rows = torch.arange(len(self), device=self.device)
+        together = len(rows) <= self.at_once or not self.separable
+        return (rows,) if together else rows.split(self.at_once)
+
+    @property
+    def at_once(self) -> int:
+        """How many problems may be evaluated together in bounded memory."""
+        cut = self._cut
+        map_bytes = cut.feature_map.nbytes // cut.samples
+        return max(1, EVALUATION_BYTES // (map_bytes + cut.outputs[0].nbytes))
+
     @cached_property
     def _part(self) -> Part:
         whole = not self.separable or (self._every and self._cut.rows_each == 1)
@@ -56,11 +71,6 @@ class CutResponse:
             outputs = cut.filtered(every.flatten(0, 1), self._part)
         else:
             outputs = cut.filtered(filters, self._part)
-        if filters.requires_grad and not outputs.requires_grad:
-            raise InputError(
-                f"the output does not depend on layer {cut.name}, or its gradient is cut off "
-                "behind it (detach, a rounded or integer value)"
-            )
         return outputs.flatten(1)
 
     @cached_property

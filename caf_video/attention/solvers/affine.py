@@ -1,7 +1,7 @@
 """Affine heads, FT(f) = M f + b: what M does to a vector, not forming it where it has structure."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -41,12 +41,16 @@ class AffineMap(Protocol):
         """M f (b, d) and M^T M f (b, n) of filters (b, n)."""
         ...
 
-    def matrix(self) -> Tensor:
-        """M itself (b, d, n), in float64."""
+    def select(self, rows: Tensor) -> Self:
+        """Some of the problems."""
         ...
 
-    def select(self, rows: Tensor) -> "AffineMap":
-        """Some of the problems."""
+
+class KnownMap(AffineMap, Protocol):
+    """One whose M can be had whole."""
+
+    def matrix(self) -> Tensor:
+        """M itself (b, d, n), in float64."""
         ...
 
 
@@ -85,8 +89,8 @@ class DenseMap:
     def matrix(self) -> Tensor:
         return self.scaled.double()
 
-    def select(self, rows: Tensor) -> "DenseMap":
-        return DenseMap(self.scaled[rows], self.scale[rows], self.passed[rows])
+    def select(self, rows: Tensor) -> Self:
+        return type(self)(self.scaled[rows], self.scale[rows], self.passed[rows])
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,8 @@ class PooledMap:
         matrix = self.weight.double() @ self.maps.double()
         return matrix / (or_one(self.scale.double()) * self.cells)[:, None, None]
 
-    def select(self, rows: Tensor) -> "PooledMap":
-        return PooledMap(self.weight, self.maps[rows], self.scale[rows], self.passed[rows])
+    def select(self, rows: Tensor) -> Self:
+        return type(self)(self.weight, self.maps[rows], self.scale[rows], self.passed[rows])
 
 
 def or_one(scale: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from caf_video.attention.solvers.affine import AffineMap, DenseMap, or_one
+from caf_video.attention.solvers.affine import AffineMap, DenseMap, KnownMap, or_one
 from caf_video.attention.solvers.secular import minimise_on_sphere
 from caf_video.attention.solvers.solution import FilterSolution
 from caf_video.errors import InputError
@@ -39,13 +39,46 @@ def solve_affine(map_matrix: Tensor, *, wanted: Tensor | None = None) -> FilterS
     return replace(solution, filters=solution.filters.unflatten(1, map_matrix.shape[2:]))
 
 
-def minimise_distance(affine: AffineMap, wanted: Tensor | None = None) -> FilterSolution:
-    """`solve_affine` for any form of M; filters are (b, n).
+def minimise_distance(affine: KnownMap, wanted: Tensor | None = None) -> FilterSolution:
+    """`solve_affine` for any form of M that is known; filters are (b, n).
+
+    Problems that a few products do not settle are solved by eigenvalues in float64.
+    """
+    solution = search_subspace(affine, wanted)
+    rows = (~solution.settled).nonzero().squeeze(1)
+    filters, losses, unit = solution.filters, solution.losses, or_one(affine.scale)
+    size = max(1, GUARD_BYTES // (8 * affine.cells * max(affine.cells, affine.passed.shape[1])))
+    for chunk in rows.split(size) if len(rows) else ():
+        some = None if wanted is None else (wanted[chunk] / unit[chunk, None]).double()
+        f, loss = _by_eigenvalues(affine.select(chunk), some)
+        filters[chunk] = f.to(filters.dtype)
+        losses[chunk] = loss.to(losses.dtype) * unit[chunk].square()
+    return replace(solution, settled=torch.ones_like(solution.settled))
+
+
+def search_subspace(
+    affine: AffineMap,
+    wanted: Tensor | None = None,
+    *,
+    max_products: int = MAX_PRODUCTS,
+    keep_images: bool = True,
+) -> FilterSolution:
+    """`solve_affine` by a few products with M and its transpose, where they are enough.
 
     Repeats f <- normalize(q) with q = M^T (r - M f), which is half the descent direction; all f met
     so far span a subspace in which the problem is solved whole for the next q. By convexity over
     the ball f has at most ||q|| angle(q, f)^2 left to gain: a problem is done when that is nothing
-    in its precision. Those not done after a few products are solved by eigenvalues in float64.
+    in its precision.
+
+    Args:
+        affine: M of b problems.
+        wanted: r (b, d); None is M 1, Eq. 1.
+        max_products: After so many a problem is given up.
+        keep_images: Whether to keep M of the whole subspace, (b, products, d), for the losses;
+            without, the losses have lost up to two digits.
+
+    Returns:
+        Filters (b, n); `settled` is False, and the filter the uniform one, for those given up.
     """
     reference = affine.passed if wanted is None else wanted / or_one(affine.scale)[:, None]
     filters = reference.new_full((len(affine), affine.cells), affine.cells**-0.5)
@@ -56,9 +89,9 @@ def minimise_distance(affine: AffineMap, wanted: Tensor | None = None) -> Filter
     live = slope.abs().amax(dim=1) > 0
     left = ~live if wanted is not None else torch.zeros_like(live)  # Eq. 1: uniform passes M1 = 0
     rows = live.nonzero().squeeze(1)
-    search = _Subspace(affine, reference, slope)
+    search = _Subspace(affine, reference, slope, keep_images)
     search = search if len(rows) == len(live) else search.select(rows)
-    while len(rows) and search.products < MAX_PRODUCTS:
+    while len(rows) and search.products < max_products:
         f, loss, settled = search.advance()
         if not settled.any():
             continue
@@ -72,20 +105,12 @@ def minimise_distance(affine: AffineMap, wanted: Tensor | None = None) -> Filter
         open_rows = (~settled).nonzero().squeeze(1)
         rows, search = rows[open_rows], search.select(open_rows)
     left[rows] = True
-
-    rows = left.nonzero().squeeze(1)
-    size = max(1, GUARD_BYTES // (8 * affine.cells * max(affine.cells, reference.shape[1])))
-    for chunk in rows.split(size) if len(rows) else ():
-        f, loss = _by_eigenvalues(
-            affine.select(chunk), None if wanted is None else reference[chunk]
-        )
-        filters[chunk], losses[chunk] = f.to(filters.dtype), loss.to(losses.dtype)
-        steps[chunk] += MAX_PRODUCTS
+    steps[left] += max_products
     return FilterSolution(
         filters=filters,
         losses=losses * or_one(affine.scale).square(),
         steps=steps,
-        settled=torch.ones_like(live),
+        settled=~left,
         solver="exact",
     )
 
@@ -118,15 +143,17 @@ def minimise_linear(affine: AffineMap, weights: Tensor, constant: Tensor) -> Fil
 class _Subspace:
     """What M does to a growing orthonormal basis of filters, m problems side by side."""
 
-    def __init__(self, affine: AffineMap, reference: Tensor, slope: Tensor) -> None:
+    def __init__(
+        self, affine: AffineMap, reference: Tensor, slope: Tensor, keep_images: bool
+    ) -> None:
         self.products = 0
         self._affine = affine
         self._reference = reference  # r (m, d)
         self._slope = slope  # M^T r (m, n)
-        self._vanishing = VANISHING * reference.square().sum(dim=1)
+        self._energy = reference.square().sum(dim=1)
         self._q = _unit(slope)  # where f is drawn to
         self._basis = slope[:, None][:, :0]  # (m, k, n), rows orthonormal
-        self._images = reference[:, None][:, :0]  # M of its rows (m, k, d)
+        self._images = reference[:, None][:, :0] if keep_images else None  # M of it (m, k, d)
         self._pulled = self._basis  # M^T M of its rows (m, k, n)
 
     def select(self, rows: Tensor) -> "_Subspace":
@@ -164,31 +191,36 @@ class _Subspace:
             new = _unit(new - torch.bmm(torch.bmm(new[:, None], self._basis.mT), self._basis)[:, 0])
         image, pulled = self._affine.apply_and_pull(new)
         self._basis = torch.cat([self._basis, new[:, None]], dim=1)
-        self._images = torch.cat([self._images, image[:, None]], dim=1)
+        if self._images is not None:
+            self._images = torch.cat([self._images, image[:, None]], dim=1)
         self._pulled = torch.cat([self._pulled, pulled[:, None]], dim=1)
         self.products += 1
         return shares
 
     def _look_first(self) -> tuple[Tensor, Tensor, Tensor]:
         """`_look` where the basis is q itself."""
-        residual = self._reference - self._images[:, 0]
-        return self._judge(self._basis[:, 0], residual, self._slope - self._pulled[:, 0])
+        image = None if self._images is None else self._images[:, 0]
+        return self._judge(self._basis[:, 0], image, self._slope - self._pulled[:, 0])
 
     def _look(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The filters of some shares of the basis, their losses, which are settled; sets q."""
         f = torch.bmm(shares[:, None], self._basis).squeeze(1)
         size = torch.linalg.vector_norm(f, dim=1, keepdim=True)
         f, shares = f / size, (shares / size)[:, None]
-        residual = self._reference - torch.bmm(shares, self._images).squeeze(1)
-        return self._judge(f, residual, self._slope - torch.bmm(shares, self._pulled).squeeze(1))
+        image = None if self._images is None else torch.bmm(shares, self._images).squeeze(1)
+        return self._judge(f, image, self._slope - torch.bmm(shares, self._pulled).squeeze(1))
 
-    def _judge(self, f: Tensor, residual: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        loss = residual.square().sum(dim=1)
+    def _judge(self, f: Tensor, image: Tensor | None, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if image is None:  # ||r||^2 - 2 <h, f> + <f, H f>, with q = h - H f
+            loss = self._energy - (f * (self._slope + q)).sum(dim=1)
+        else:
+            loss = (self._reference - image).square().sum(dim=1)
         force = torch.linalg.vector_norm(q, dim=1, keepdim=True)
         self._q = _unit(q, force)
         turn = torch.linalg.vector_norm(self._q - f, dim=1)
         gap = force.squeeze(1) * turn.square()
-        settled = (turn <= ANGLE[f.dtype]) & (gap <= GAP[f.dtype] * loss) & (loss > self._vanishing)
+        settled = (turn <= ANGLE[f.dtype]) & (gap <= GAP[f.dtype] * loss)
+        settled &= loss > VANISHING * self._energy
         return f, loss, settled
 
 
@@ -199,7 +231,7 @@ def _unit(vectors: Tensor, size: Tensor | None = None) -> Tensor:
     return vectors / size.clamp(min=torch.finfo(size.dtype).tiny)
 
 
-def _by_eigenvalues(affine: AffineMap, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
+def _by_eigenvalues(affine: KnownMap, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
     """Filters (b, n) and losses (b,) in units of scale^2, from M^T M in float64: every case."""
     matrix = affine.matrix()
     reference = matrix.sum(dim=2) if wanted is None else wanted.double()

@@ -11,6 +11,10 @@ from caf_video.attention.objectives import Objective
 from caf_video.errors import InputError
 
 
+class MissingGradient(InputError):
+    """The outputs have no gradient in the filters: it is unknown, which is not zero."""
+
+
 class Response(Protocol):
     """FT(x, .): from the filters of n problems to the network's outputs, differentiable in f.
 
@@ -44,12 +48,14 @@ class Problems:
         objective: The loss over its outputs.
         rows: The number of each problem among those first posed, shape (n,).
         name: From such a number to what an error calls the problem.
+        where: What an error calls the map that the filters multiply.
     """
 
     response: Response
     objective: Objective
     rows: Tensor
     name: Callable[[int], str]
+    where: str = "the filtered map"
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -73,16 +79,12 @@ class Problems:
 
         Raises:
             InputError: If a loss or a gradient is not finite; names the first such problem.
+            MissingGradient: If no gradient reaches the filters.
         """
         with torch.enable_grad():
             variable = filters.detach().requires_grad_()
             losses = self.objective.losses(self.response(variable))
-            if losses.requires_grad:
-                (gradients,) = torch.autograd.grad(losses.sum(), variable, allow_unused=True)
-            else:
-                gradients = None
-        if gradients is None:  # the outputs do not depend on the filter at all
-            gradients = torch.zeros_like(filters)
+            gradients = gradient(losses, variable, torch.ones_like(losses), self.where)
         losses = losses.detach()
         finite = (losses + gradients.flatten(1).sum(dim=1)).isfinite()
         if not finite.all():
@@ -93,7 +95,11 @@ class Problems:
     def select(self, rows: Tensor) -> "Problems":
         """Some of the problems, by their position here."""
         return Problems(
-            self.response.select(rows), self.objective.select(rows), self.rows[rows], self.name
+            self.response.select(rows),
+            self.objective.select(rows),
+            self.rows[rows],
+            self.name,
+            self.where,
         )
 
 
@@ -103,3 +109,35 @@ def pose(
     """All problems of `response`, numbered from 0."""
     rows = torch.arange(len(response), device=response.device)
     return Problems(response, objective, rows, name)
+
+
+def gradient(
+    results: Tensor, variable: Tensor, weights: Tensor, where: str, *, again: bool = False
+) -> Tensor:
+    """The gradient of <weights, results> in `variable`, of its shape.
+
+    Args:
+        results: What depends on the variable.
+        variable: What the gradient is by.
+        weights: Of the results, of their shape.
+        where: What is between them, for errors.
+        again: Whether another gradient of these results is asked for later.
+
+    Raises:
+        MissingGradient: If there is none; `where` says behind what it is lost.
+    """
+    found = None
+    if results.requires_grad:
+        try:
+            (found,) = torch.autograd.grad(
+                results, variable, weights, allow_unused=True, retain_graph=again or None
+            )
+        except NotImplementedError:  # an operation that has no derivative
+            found = None
+    if found is None:
+        raise MissingGradient(
+            f"the output does not depend on {where}, or its gradient is cut off behind it (detach, "
+            "a quantised layer, a function without gradient); explain needs none where the network "
+            "is affine from there on"
+        )
+    return found
