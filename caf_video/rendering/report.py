@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
 from caf_video.errors import InputError
-from caf_video.rendering.files import write_whole
+from caf_video.rendering.image_file import write_whole
 
 _WIDEST = 1600  # pixels; a wider picture is shrunk, so that a report of fifty strips still loads
 _JPEG_QUALITY = 86

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caf_video.errors import InputError
 from caf_video.files import temporary_beside
-from caf_video.rendering.files import RenderingError, reason
+from caf_video.rendering.image_file import RenderingError, reason
 from caf_video.rendering.overlay import check_frames
 
 _CODEC: Final = "libx264"

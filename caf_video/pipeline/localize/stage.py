@@ -8,7 +8,6 @@ from typing import Any
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
-from caf_video.pipeline.files import output_folder, write_json, write_text
 from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput, Size, inputs_for
@@ -18,6 +17,7 @@ from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.results import output_folder, write_json, write_text
 from caf_video.rendering import threshold_curves, write_image
 
 
