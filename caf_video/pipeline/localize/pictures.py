@@ -48,11 +48,7 @@ def write_pictures(
     Returns:
         The sheets.
     """
-    thresholds = {
-        row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
-        for row in scores.rows
-        if row.protocol == protocol and row.curve is not None and PROTOCOLS[protocol].oracle
-    }
+    thresholds = oracle_thresholds(scores, protocol)
     lines = _lines(images, label_names, network, methods, network_input, protocol, thresholds)
     sheets: list[Path] = []
     waiting: list[SheetImage] = []
@@ -71,6 +67,37 @@ def spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     boxed = [image for image in images if image.boxes]
     places = np.linspace(0, len(boxed) - 1, min(count, len(boxed))).round().astype(int)
     return [boxed[place] for place in places]
+
+
+def oracle_thresholds(scores: Scores, protocol: str) -> dict[str, float]:
+    """By method, the best threshold of an oracle at an IoU of RIGHT_FROM; empty of the others."""
+    if not PROTOCOLS[protocol].oracle:
+        return {}
+    return {
+        row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
+        for row in scores.rows
+        if row.protocol == protocol and row.curve is not None
+    }
+
+
+def answer(
+    heatmap: np.ndarray, truth: np.ndarray, protocol: str, threshold: float | None
+) -> Answer:
+    """The boxes of a heatmap under a protocol, and how well they fit.
+
+    Args:
+        heatmap: (height, width) of the protocol's view.
+        truth: Boxes in its pixels, (g, 4).
+        protocol: A key of PROTOCOLS.
+        threshold: One of its thresholds; None: the protocol's own.
+    """
+    boxes = localize(protocol, heatmap, threshold=threshold)
+    if threshold is None:
+        iou = float(measure(heatmap, truth, [protocol])[protocol][0])
+    else:
+        at = PROTOCOLS[protocol].thresholds.index(threshold)
+        iou = float(sweep(protocol, heatmap, truth)[at])
+    return Answer(heatmap, boxes, iou, iou >= RIGHT_FROM)
 
 
 def _sheet(
@@ -105,14 +132,7 @@ def _lines(
             heat = method.maps(network.halves.tail, maps, labels).float().cpu()
             heat = heat.abs() if method.filters else heat
             heatmap = upsample(heat[0].numpy(), geometry.size(size))
-            threshold = thresholds.get(method.name)
-            boxes = localize(protocol, heatmap, threshold=threshold)
-            if threshold is None:
-                iou = float(measure(heatmap, truth, [protocol])[protocol][0])
-            else:
-                at = PROTOCOLS[protocol].thresholds.index(threshold)
-                iou = float(sweep(protocol, heatmap, truth)[at])
-            answers.append(Answer(heatmap, boxes, iou, iou >= RIGHT_FROM))
+            answers.append(answer(heatmap, truth, protocol, thresholds.get(method.name)))
         yield SheetImage(image.image_id, label_names[image.label], shown, truth, answers)
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
@@ -19,6 +22,10 @@ from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import output_folder, write_json, write_text
 from caf_video.rendering import threshold_curves, write_image
+
+ORACLE = "GT-known; the best threshold is an oracle, chosen on these very boxes"
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # thresholds, accuracies: both (t,)
 
 
 @dataclass(frozen=True)
@@ -129,23 +136,22 @@ def localize(
             network_input, protocols[0], scores, track=track,
         )  # fmt: skip
         curves = accuracy_curves(scores)
-        if curves is not None:
-            write_image(pictures / "curves.png", curves)
+        if curves:
+            write_image(pictures / "curves.png", threshold_curves(curves, subtitle=ORACLE))
     return done
 
 
-def accuracy_curves(scores: Scores) -> Any:
-    """Accuracy by threshold of every protocol that has one; None if there is none."""
-    panels: dict[str, dict[str, tuple[Any, Any]]] = {}
+def accuracy_curves(scores: Scores) -> dict[str, dict[str, Curve]]:
+    """By protocol and method thresholds and accuracy, the mean over IoU levels; where there is one.
+
+    The accuracy is with known class.
+    """
+    panels: dict[str, dict[str, Curve]] = {}
     for row in scores.rows:
         if row.curve is not None:
             mean = row.curve.accuracies.mean(axis=0)
             panels.setdefault(row.protocol, {})[row.method] = (row.curve.thresholds, mean)
-    if not panels:
-        return None
-    return threshold_curves(
-        panels, subtitle="GT-known; the best threshold is an oracle, chosen on these very boxes"
-    )
+    return panels
 
 
 def _is_swept(protocol: Protocol) -> bool:
