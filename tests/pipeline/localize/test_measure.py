@@ -302,3 +302,8 @@ def test_an_answer_is_the_box_and_its_overlap(heat: NDArray[np.float32]) -> None
     assert oracle.boxes.tolist() == [[40, 4, 50, 14]]
     assert oracle.iou == pytest.approx(iou_of((40, 4, 50, 14), (40, 4, 50, 14), 1.0), abs=0.2)
     assert oracle.iou > answer(heat, truth, "maxboxacc", thresholds[100]).iou
+
+
+def test_protocols_that_share_an_input_are_parted_by_the_size_they_measure_in() -> None:
+    (shared,) = inputs_for(["cam", "maxboxacc", "simple"], whole=(224, 224), everywhere=False)
+    assert shared.sizes((40, 64)) == {(40, 64): ["cam", "simple"], (224, 224): ["maxboxacc"]}
