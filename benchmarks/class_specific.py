@@ -24,7 +24,7 @@ from caf_video.attention import AttentionWarning
 from caf_video.data.images import LabelledImage, read_image, read_image_set
 from caf_video.models.preprocessing import IMAGENET, Preprocessing
 from caf_video.models.weights import network_with_weights
-from caf_video.pipeline.files import output_folder, write_json, write_text
+from caf_video.pipeline.results import output_folder, write_json, write_text
 from caf_video.rendering import SheetRow, contact_sheet, overlay, write_image
 from caf_video.synthetic import render_clip
 

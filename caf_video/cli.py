@@ -74,7 +74,7 @@ def synth(
 
     Each session holds one clip of every event class. What is rendered already stays.
     """
-    from caf_video.pipeline.files import output_folder
+    from caf_video.pipeline.results import output_folder
     from caf_video.synthetic import write_driving_clips
 
     manifest = write_driving_clips(
@@ -102,7 +102,7 @@ def synth_pictures(
     For `train --config-name retrieval` or `classifier`, and `localize --dataset folder`. What is
     rendered already stays.
     """
-    from caf_video.pipeline.files import output_folder
+    from caf_video.pipeline.results import output_folder
     from caf_video.synthetic import write_pictures
 
     table = write_pictures(
@@ -252,7 +252,7 @@ def evaluate(
 ) -> None:
     """Measure a run: R@1, 2, 4, 8 and NMI, beside chance and what nobody trained."""
     from caf_video.pipeline.evaluate import evaluate as evaluate_run
-    from caf_video.pipeline.files import write_json
+    from caf_video.pipeline.results import write_json
 
     evaluation = evaluate_run(run, split=split, track=_track)
     ks = sorted(evaluation.result.recall)

@@ -62,6 +62,32 @@ def test_the_report_holds_its_pictures_and_needs_no_network(demo: Path) -> None:
     assert not re.search(r'(?:src|href)="https?://', page)
 
 
+def test_the_report_says_of_every_class_and_clip_what_the_records_say(
+    demo: Path, tmp_path: Path
+) -> None:
+    page = (demo / "report.html").read_text()
+    caf_video("evaluate", demo / "run", "--json", tmp_path / "e.json")
+    clips = json.loads((tmp_path / "e.json").read_text())["clips"]
+    expected = []
+    for label in sorted({clip["label"] for clip in clips}):
+        right = [clip["correct"] for clip in clips if clip["label"] == label]
+        expected.append((label, str(len(right)), f"{sum(right) / len(right):.3f}"))
+    by_class = page.partition('id="classes"')[2].partition("</table>")[0]
+    row = r'<th scope="row">(.*?)</th><td class="figure">(.*?)</td>.*?<data .*?>(.*?)</data>'
+    assert re.findall(row, by_class) == expected
+
+    captions = re.findall(r'<figcaption><span class="verdict (\w+)">.*?</span>(.*?)<', page)
+    explained = [json.loads(path.read_text()) for path in (demo / "explained").glob("*.json")]
+    assert sorted(captions) == sorted(
+        (
+            "right" if clip["label"] == clip["nearest_label"] else "wrong",
+            f"{clip['label']} ({clip['clip_id']}); nearest: {clip['nearest_label']} "
+            f"({clip['nearest']})",
+        )
+        for clip in explained
+    )
+
+
 def test_evaluate_writes_the_gate_of_every_clip(demo: Path, tmp_path: Path) -> None:
     text = caf_video("evaluate", demo / "run", "--json", tmp_path / "e.json")
     record = json.loads((tmp_path / "e.json").read_text())

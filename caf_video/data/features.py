@@ -9,7 +9,6 @@ extraction that stops, for whatever reason, goes on where it stopped.
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
-from caf_video.files import written_whole
+from caf_video.files import unwritable, written_whole
 
 # File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
 _LONGEST_NAME = 160
@@ -113,11 +112,11 @@ class FeatureStore:
                     f"{folder} holds features but no store.json that says of what: "
                     "choose another folder, or delete this one"
                 )
-            text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
-            with written_whole(_description_file(folder)) as part:
-                part.write_bytes(text.encode())
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(folder, error, FeatureStoreError, again=_AGAIN) from error
+        text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
+        with written_whole(_description_file(folder), FeatureStoreError, again=_AGAIN) as part:
+            part.write_bytes(text.encode())
         return cls(folder, description)
 
     @classmethod
@@ -190,11 +189,9 @@ class FeatureStore:
             },
             metadata={"clip_id": features.clip_id, "clip_key": clip_key},
         )
-        try:
-            with written_whole(self._file(features.clip_id)) as part:
-                part.write_bytes(payload)
-        except OSError as error:
-            raise _unwritable(self._file(features.clip_id), error) from error
+        file = self._file(features.clip_id)
+        with written_whole(file, FeatureStoreError, again=_AGAIN) as part:
+            part.write_bytes(payload)
 
     def holds(self, clip_id: str, clip_key: str) -> bool:
         """Whether the clip is stored, whole, and was made of what `clip_key` says."""
@@ -260,6 +257,7 @@ class FeatureStore:
             )
 
 
+_AGAIN = "run the same command again, it goes on where it stopped"
 _REPAIR = "delete it and run `caf-video extract` again, it adds what is missing"
 
 
@@ -274,12 +272,3 @@ def _clips_folder(folder: Path) -> Path:
 def _short(value: object) -> str:
     text = str(value)
     return f"{text[:12]}…" if len(text) == 64 else text  # a digest
-
-
-def _unwritable(path: Path, error: OSError) -> FeatureStoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FeatureStoreError(
-            f"no space left to write {path}: free some and run the same command again, "
-            "it goes on where it stopped"
-        )
-    return FeatureStoreError(f"cannot write {path}: {error.strerror or error}")

@@ -97,16 +97,13 @@ def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
         ManifestError: The file cannot be written; what was there before is undamaged.
     """
     path = Path(path)
-    try:
-        with written_whole(path) as temporary:
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file, lineterminator="\n")
-                rows.writerow(COLUMNS)
-                rows.writerows(_cells_of(clip, path.parent) for clip in clips)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ManifestError(f"cannot write {path}: {path.parent} is not a folder") from error
-    except OSError as error:
-        raise ManifestError(f"cannot write {path}: {error.strerror}") from error
+    with (
+        written_whole(path, ManifestError) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        rows.writerows(_cells_of(clip, path.parent) for clip in clips)
 
 
 def require_one_split_per_recording(clips: Sequence[Clip], places: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from caf_video.localization.gates import (
     gate,
     true_class_ranks,
 )
+from caf_video.localization.geometry import Geometry
 from caf_video.localization.heatmaps import upsample
 from caf_video.localization.protocols import (
     PROTOCOLS,
@@ -25,7 +26,6 @@ from caf_video.localization.protocols import (
     require_protocol,
     sweep,
 )
-from caf_video.localization.views import View
 
 __all__ = [
     "PROTOCOLS",
@@ -33,7 +33,7 @@ __all__ = [
     "Estimate",
     "Protocol",
     "ThresholdCurve",
-    "View",
+    "Geometry",
     "box_iou",
     "cam_boxes",
     "estimate",

@@ -15,10 +15,10 @@ from caf_video.errors import InputError
 from caf_video.localization.adl import adl_box
 from caf_video.localization.boxes import box_iou, require_ground_truth
 from caf_video.localization.cam import cam_box
+from caf_video.localization.geometry import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, Geometry
 from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
 from caf_video.localization.simple import simple_box
-from caf_video.localization.views import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, View
 
 Boxes = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Protocol:
 
     Attributes:
         name: Its key in PROTOCOLS.
-        view: What of an image the network is shown, and where boxes are compared.
+        geometry: What of an image the network is shown, and where boxes are compared.
         convention: Of the IoU, see `box_iou`.
         answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
         at_threshold: The boxes at a share of the maximum; None where there is no such knob.
@@ -38,7 +38,7 @@ class Protocol:
     """
 
     name: str
-    view: View
+    geometry: Geometry
     convention: str
     answer: Callable[[ArrayLike], Boxes] | None = None
     at_threshold: Callable[[ArrayLike, float], Boxes] | None = None
@@ -136,7 +136,7 @@ def measure(
 
     Args:
         heatmap: (height, width) of the protocols' view, finite, of any sign.
-        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`View.boxes`).
+        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`Geometry.boxes`).
         protocols: Keys of PROTOCOLS.
 
     Returns:

@@ -19,8 +19,8 @@ from caf_video.pipeline.check import check
 from caf_video.pipeline.evaluate import Evaluation, evaluate, open_run
 from caf_video.pipeline.explain import ExplainedClip, draw_clip, explain_clips, write_explanations
 from caf_video.pipeline.extract import extract
-from caf_video.pipeline.files import output_folder, read_json, write_json
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.results import output_folder, read_json, write_json
 from caf_video.pipeline.synthetic_attention import (
     influence_of_evidence,
     l2_caf,

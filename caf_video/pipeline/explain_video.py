@@ -14,8 +14,8 @@ from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.models.preprocessing import size_for
-from caf_video.pipeline.files import file_name, output_folder, write_json, write_npz
 from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
 from caf_video.rendering import VideoWriter, heat_legend, overlay
 
 FRAMES_AT_ONCE = 16

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError
-from caf_video.pipeline.files import write_text
+from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
 from caf_video.training import (

@@ -7,7 +7,7 @@ Law: never changes a number. A heatmap is rescaled for display alone, and the le
 from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.curves import threshold_curves, training_curves
-from caf_video.rendering.files import RenderingError, write_image
+from caf_video.rendering.image_file import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,7 +10,8 @@ from PIL import Image
 from caf_video.errors import InputError
 from caf_video.rendering.boxes import Box, draw_box
 from caf_video.rendering.overlay import check_frames
-from caf_video.rendering.style import INK, MUTED, PAPER, font, write
+from caf_video.rendering.scale import scaled_to_width
+from caf_video.rendering.style import PAPER, write_heading
 
 MARGIN, FRAME_GAP, COLUMN_GAP, ROW_GAP, TITLE_HEIGHT = 20, 4, 28, 16, 24  # pixels
 
@@ -73,14 +73,9 @@ def _cell(row: SheetRow, frame_width: int) -> Image.Image:
     frame_height = max(1, round(height * frame_width / width))
     cell_width = count * (frame_width + FRAME_GAP) - FRAME_GAP
     cell = Image.new("RGB", (cell_width, TITLE_HEIGHT + frame_height), PAPER)
-    used = write(cell, (0, 15), row.title, font(14, bold=True), INK, width=cell_width)
-    if row.note and used + 40 < cell_width:
-        write(cell, (used + 10, 15), row.note, font(12), MUTED, width=cell_width - used - 10)
+    write_heading(cell, 15, row.title, row.note, sizes=(14, 12))
     for position, frame in enumerate(row.frames):
-        method = cv2.INTER_AREA if frame_width < width else cv2.INTER_LINEAR
-        picture = np.asarray(
-            cv2.resize(frame, (frame_width, frame_height), interpolation=method), np.uint8
-        )
+        picture = scaled_to_width(frame, frame_width)
         if row.boxes is not None:
             box = np.asarray(row.boxes[position], np.float64) * (frame_width / width)
             visible = row.evidence_visible is None or bool(row.evidence_visible[position])

@@ -1,8 +1,7 @@
 """Curves, handsome and plain: what training logged by step, localisation accuracy by threshold."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +56,15 @@ def training_curves(
     Raises:
         InputError: If nothing was logged, or steps and values differ in length.
     """
+    return _picture(training_figure(series, references or {}))
+
+
+@rc_context(_STYLE)
+def training_figure(
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    references: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """What `training_curves` makes a picture of."""
     panels: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {}
     for name, (steps, values) in series.items():
         group, _, quantity = name.rpartition("/")
@@ -67,10 +75,10 @@ def training_curves(
             panels.setdefault(quantity, []).append((group, step_array, value_array))
     if not panels:
         raise InputError("no training curves to draw: nothing was logged")
-    with _panels(len(panels)) as (axes, drawn):
-        for axis, (quantity, lines) in zip(axes, panels.items(), strict=True):
-            _draw_panel(axis, quantity, lines, (references or {}).get(quantity, {}))
-    return drawn()
+    figure, axes = _panels(len(panels))
+    for axis, (quantity, lines) in zip(axes, panels.items(), strict=True):
+        _draw_panel(axis, quantity, lines, references.get(quantity, {}))
+    return figure
 
 
 def threshold_curves(
@@ -87,41 +95,49 @@ def threshold_curves(
     Raises:
         InputError: If there is nothing to draw, or thresholds and accuracies differ in length.
     """
+    return _picture(threshold_figure(panels, subtitle))
+
+
+@rc_context(_STYLE)
+def threshold_figure(
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], subtitle: str = ""
+) -> Figure:
+    """What `threshold_curves` makes a picture of."""
     if not panels or not any(panels.values()):
         raise InputError("no threshold curves to draw")
-    with _panels(len(panels), width=6.6) as (axes, drawn):
-        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
-            for number, (name, (thresholds, accuracies)) in enumerate(lines.items()):
-                x, y = np.asarray(thresholds, np.float64), np.asarray(accuracies, np.float64)
-                if x.shape != y.shape or x.ndim != 1 or not x.size:
-                    raise InputError(f"{name}: {x.size} thresholds but {y.size} accuracies")
-                best = int(y.argmax())
-                colour = _LINES[number % len(_LINES)]
-                dashes = "-" if number < len(_LINES) else "--"
-                axis.plot(x, y, dashes, color=colour, lw=1.6, label=f"{name}, best {y[best]:.3f}")
-                axis.plot(x[best], y[best], "o", color=colour, ms=4)
-            axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
-            axis.text(0, 1.02, subtitle, transform=axis.transAxes, fontsize=8, color="#686e78")
-            axis.set_xlabel("threshold, share of the maximum")
-            axis.set_xlim(0, 1)
-            axis.set_ylim(0, 1.02)
-            axis.tick_params(length=0)
-            legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)  # hides none
-            legend.get_frame().set_edgecolor("none")
-    return drawn()
+    figure, axes = _panels(len(panels), width=6.6)
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for number, (name, (thresholds, accuracies)) in enumerate(lines.items()):
+            x, y = np.asarray(thresholds, np.float64), np.asarray(accuracies, np.float64)
+            if x.shape != y.shape or x.ndim != 1 or not x.size:
+                raise InputError(f"{name}: {x.size} thresholds but {y.size} accuracies")
+            best = int(y.argmax())
+            colour = _LINES[number % len(_LINES)]
+            dashes = "-" if number < len(_LINES) else "--"
+            axis.plot(x, y, dashes, color=colour, lw=1.6, label=f"{name}, best {y[best]:.3f}")
+            axis.plot(x[best], y[best], "o", color=colour, ms=4)
+        axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
+        axis.text(0, 1.02, subtitle, transform=axis.transAxes, fontsize=8, color="#686e78")
+        axis.set_xlabel("threshold, share of the maximum")
+        axis.set_xlim(0, 1)
+        axis.set_ylim(0, 1.02)
+        axis.tick_params(length=0)
+        legend = axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)  # hides none
+        legend.get_frame().set_edgecolor("none")
+    return figure
 
 
-@contextmanager
-def _panels(
-    count: int, *, width: float = 4.8
-) -> Iterator[tuple[Sequence[Axes], Callable[[], Image.Image]]]:
-    """Axes side by side to draw on inside, and the picture of them, to be asked for afterwards."""
+def _panels(count: int, *, width: float = 4.8) -> tuple[Figure, Sequence[Axes]]:
+    """A figure and its axes side by side."""
+    figure = Figure(figsize=(width * count, 3.1), dpi=160, layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+@rc_context(_STYLE)
+def _picture(figure: Figure) -> Image.Image:
     buffer = io.BytesIO()
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width * count, 3.1), dpi=160, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        yield figure.subplots(1, count, squeeze=False)[0], lambda: Image.open(buffer).convert("RGB")
-        canvas.print_png(buffer)
+    FigureCanvasAgg(figure).print_png(buffer)
+    return Image.open(buffer).convert("RGB")
 
 
 def _draw_panel(

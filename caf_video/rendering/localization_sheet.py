@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from caf_video.errors import InputError
 from caf_video.rendering.boxes import Box, draw_box
-from caf_video.rendering.legend import colour_bar, legend_text
+from caf_video.rendering.legend import box_key, colour_bar, legend, legend_text
 from caf_video.rendering.overlay import check_frames, overlay
+from caf_video.rendering.scale import scaled_to_width
 from caf_video.rendering.style import (
     INK,
-    MUTED,
     PAPER,
     PREDICTION,
     RIGHT,
@@ -22,9 +21,10 @@ from caf_video.rendering.style import (
     WRONG,
     font,
     write,
+    write_heading,
 )
 
-MARGIN, GAP, TITLE_HEIGHT, CAPTION_HEIGHT, LEGEND_HEIGHT = 20, 8, 24, 20, 30  # pixels
+MARGIN, GAP, TITLE_HEIGHT, CAPTION_HEIGHT = 20, 8, 24, 20  # pixels
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,21 @@ def localization_sheet(
         raise InputError("no images for a sheet of localisation")
     blocks = [_line(line, methods, width) for line in lines]
     inner = max(block.width for block in blocks)
-    height = sum(block.height + GAP for block in blocks) + LEGEND_HEIGHT
+    keys = legend(
+        [
+            (colour_bar(72, 10), legend_text(of="map")),
+            (box_key(TRUTH), "ground truth"),
+            (box_key(PREDICTION), "answer"),
+        ],
+        inner,
+    )
+    height = sum(block.height + GAP for block in blocks) + keys.height
     canvas = Image.new("RGB", (inner + 2 * MARGIN, height + 2 * MARGIN), PAPER)
     top = MARGIN
     for block in blocks:
         canvas.paste(block, (MARGIN, top))
         top += block.height + GAP
-    canvas.paste(_legend(inner), (MARGIN, top))
+    canvas.paste(keys, (MARGIN, top))
     return canvas
 
 
@@ -93,18 +101,16 @@ def _line(line: SheetImage, methods: Sequence[str], width: int) -> Image.Image:
     check_frames(line.image[None], line.title)
     if len(line.answers) != len(methods):
         raise InputError(f"{line.title}: {len(methods)} methods but {len(line.answers)} answers")
-    photograph = _scaled(line.image, width)
+    photograph = scaled_to_width(line.image, width)
     scale = width / line.image.shape[1]
     height = photograph.shape[0]
     count = 1 + len(methods)
     total = count * (width + GAP) - GAP
     block = Image.new("RGB", (total, TITLE_HEIGHT + height + CAPTION_HEIGHT), PAPER)
-    used = write(block, (0, 16), line.title, font(13, bold=True), INK, width=total)
-    if line.note and used + 40 < total:
-        write(block, (used + 10, 16), line.note, font(12), MUTED, width=total - used - 10)
+    write_heading(block, 16, line.title, line.note, sizes=(13, 12))
     pictures = [photograph]
     for method, answer in zip(methods, line.answers, strict=True):
-        heat = _scaled(np.maximum(answer.heatmap, 0).astype(np.float32), width)
+        heat = scaled_to_width(np.maximum(answer.heatmap, 0).astype(np.float32), width)
         pictures.append(overlay(photograph, heat, name=f"{line.title}, {method}"))
     for column, picture in enumerate(pictures):
         for box in line.boxes:
@@ -127,33 +133,3 @@ def _caption(
     colour = RIGHT if answer.right else WRONG
     write(block, (place[0] + width, place[1]), verdict, face, colour, anchor="rs")
     write(block, place, method, font(11), INK, width=width - face.getlength(verdict) - 6)
-
-
-def _scaled(picture: NDArray, width: int) -> NDArray:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    if picture.shape[:2] == (height, width):
-        return picture
-    method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=method))
-
-
-def _legend(width: int) -> Image.Image:
-    block = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
-    face, left = font(12), 0
-    for key, text in (
-        (colour_bar(72, 10), legend_text().replace("frame", "map")),
-        (_box_key(TRUTH), "ground truth"),
-        (_box_key(PREDICTION), "answer"),
-    ):
-        needed = key.width + 8 + round(face.getlength(text))
-        if left and left + needed > width:
-            break
-        block.paste(key, (left, 15 - key.height // 2))
-        write(block, (left + key.width + 8, 19), text, face, MUTED, width=width - left - key.width)
-        left += needed + 20
-    return block
-
-
-def _box_key(colour: tuple[int, int, int]) -> Image.Image:
-    grey = np.full((16, 28, 3), 90, np.uint8)
-    return Image.fromarray(draw_box(grey, (5, 4, 23, 12), colour=colour))

@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
 from caf_video.errors import InputError
-from caf_video.rendering.files import write_whole
+from caf_video.files import written_whole
+from caf_video.rendering.image_file import RenderingError
 
 _WIDEST = 1600  # pixels; a wider picture is shrunk, so that a report of fifty strips still loads
 _JPEG_QUALITY = 86
@@ -105,7 +106,8 @@ def write_report(path: Path | str, report: Report) -> None:
         RenderingError: If the file cannot be written.
     """
     html = render_report(report).encode("utf-8", "xmlcharrefreplace")
-    write_whole(Path(path), lambda temporary: temporary.write_bytes(html))
+    with written_whole(Path(path), RenderingError) as temporary:
+        temporary.write_bytes(html)
 
 
 @cache

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from caf_video.errors import InputError
 from caf_video.rendering.boxes import Box, draw_box
-from caf_video.rendering.legend import colour_bar, legend_text
+from caf_video.rendering.legend import Key, box_key, colour_bar, legend, legend_text
 from caf_video.rendering.overlay import check_frames, check_heatmap, overlay
+from caf_video.rendering.scale import scaled_to_width
 from caf_video.rendering.style import (
     ACCENT,
     FAINT,
@@ -19,16 +19,17 @@ from caf_video.rendering.style import (
     MUTED,
     PAPER,
     RIGHT,
+    TRUTH,
     WRONG,
     font,
-    wrap,
     write,
+    write_heading,
 )
 
 # Pixels. Column i of the first row begins at x = MARGIN + i (column_width + GAP), and its frame at
 # y = MARGIN + TITLE_HEIGHT, or CAPTION_HEIGHT lower where there is a caption.
 MARGIN, GAP = 24, 14
-CAPTION_HEIGHT, TITLE_HEIGHT, SHARE_HEIGHT, LEGEND_HEIGHT = 60, 26, 30, 24
+CAPTION_HEIGHT, TITLE_HEIGHT, SHARE_HEIGHT = 60, 26, 30
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def clip_strip(
         frame_name = f"{name}, {titles[position]}"
         check_heatmap(heatmap, frame.shape[:2], frame_name)
         picture = overlay(
-            _scaled(frame, column_width), _scaled(heatmap, column_width), name=frame_name
+            scaled_to_width(frame, column_width),
+            scaled_to_width(heatmap, column_width),
+            name=frame_name,
         )
         if boxes is not None:
             # Drawn after scaling: the line keeps its width whatever the size of the video.
@@ -120,7 +123,7 @@ def clip_strip(
         neighbour_name = f"neighbour of {name}"
         check_frames(neighbour.frames, neighbour_name)
         _check_lengths(neighbour_name, len(neighbour.frames), {"titles": neighbour.titles})
-        plain = [_scaled(frame, column_width) for frame in neighbour.frames]
+        plain = [scaled_to_width(frame, column_width) for frame in neighbour.frames]
         blocks.append(_row_block(plain, [f"nearest · {t}" for t in neighbour.titles], None, width))
     hidden = evidence_visible is not None and not np.all(evidence_visible)
     blocks.append(_legend_block(width, boxes is not None, hidden, frame_influence is not None))
@@ -131,16 +134,6 @@ def _check_lengths(name: str, count: int, values: dict[str, Sequence | NDArray |
     for what, value in values.items():
         if value is not None and len(value) != count:
             raise InputError(f"{name}: {count} frames but {len(value)} {what}")
-
-
-def _scaled(picture: NDArray, width: int) -> NDArray:
-    """A frame or a heatmap resized to `width`, its aspect kept."""
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    if picture.shape[:2] == (height, width):
-        return picture
-    shrinks = width < picture.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=method))
 
 
 def _stacked(blocks: list[Image.Image], width: int) -> Image.Image:
@@ -156,9 +149,7 @@ def _stacked(blocks: list[Image.Image], width: int) -> Image.Image:
 def _caption_block(caption: ClipCaption, width: int) -> Image.Image:
     """Two lines: which clip this is; what was found nearest to it, and whether that was right."""
     block = Image.new("RGB", (width, CAPTION_HEIGHT), PAPER)
-    used = write(block, (0, 17), caption.label, font(19, bold=True), INK, width=width)
-    if used + 40 < width:
-        write(block, (used + 12, 17), caption.clip_id, font(15), MUTED, width=width - used - 12)
+    write_heading(block, 17, caption.label, caption.clip_id, sizes=(19, 15), gap=12)
     if not caption.neighbour_id:
         return block
     left = 0.0
@@ -203,38 +194,15 @@ def _draw_share(block: Image.Image, left: int, top: int, width: int, share: floa
 
 
 def _legend_block(width: int, boxes: bool, hidden: bool, influence: bool) -> Image.Image:
-    """Small keys with their words, as many on a line as fit."""
-    keys: list[tuple[Image.Image, str]] = [(colour_bar(72, 10), legend_text())]
+    """What is drawn, and nothing that is not."""
+    keys: list[Key] = [(colour_bar(72, 10), legend_text())]
     if boxes:
-        keys.append((_box_key(True), "ground truth"))
+        keys.append((box_key(TRUTH), "ground truth"))
     if boxes and hidden:
-        keys.append((_box_key(False), "ground truth, evidence not visible"))
+        keys.append((box_key(TRUTH, evidence_visible=False), "ground truth, evidence not visible"))
     if influence:
         keys.append((_share_key(), "frame's share of the embedding change when blanked"))
-    face, space = font(13), 22
-    places, left, line = [], 0, 0  # of every key: its left end, its line, its words in lines
-    for key, text in keys:
-        indent = key.width + 8
-        words = wrap(text, face, width - indent)
-        needed = indent + round(max(face.getlength(part) for part in words))
-        if left and left + needed > width:
-            left, line = 0, line + 1
-        places.append((left, line, words))
-        left += needed + space
-        line += len(words) - 1
-    block = Image.new("RGB", (width, 6 + LEGEND_HEIGHT * (line + 1)), PAPER)
-    for (key, _), (left, line, words) in zip(keys, places, strict=True):
-        baseline = 6 + LEGEND_HEIGHT * line + 16
-        block.paste(key, (left, baseline - 5 - key.height // 2))
-        for number, part in enumerate(words):
-            write(block, (left + key.width + 8, baseline + 17 * number), part, face, MUTED)
-    return block
-
-
-def _box_key(visible: bool) -> Image.Image:
-    """A miniature of the box as `draw_box` draws it, on asphalt."""
-    grey = np.full((16, 32, 3), 90, np.uint8)
-    return Image.fromarray(draw_box(grey, (5, 5, 27, 11), evidence_visible=visible))
+    return legend(keys, width)
 
 
 def _share_key() -> Image.Image:

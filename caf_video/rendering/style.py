@@ -51,6 +51,22 @@ def wrap(text: str, face: ImageFont.FreeTypeFont, width: float) -> list[str]:
     return lines
 
 
+def write_heading(
+    canvas: Image.Image,
+    baseline: int,
+    heading: str,
+    note: str,
+    *,
+    sizes: tuple[int, int],
+    gap: int = 10,
+) -> None:
+    """Write a bold heading from the left edge, and a quiet note after it where there is room."""
+    used = write(canvas, (0, baseline), heading, font(sizes[0], bold=True), INK, width=canvas.width)
+    if note and used + 40 < canvas.width:
+        place, room = (used + gap, baseline), canvas.width - used - gap
+        write(canvas, place, note, font(sizes[1]), MUTED, width=room)
+
+
 def write(
     canvas: Image.Image,
     position: tuple[float, float],

@@ -13,8 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from caf_video.errors import InputError
-from caf_video.files import temporary_beside
-from caf_video.rendering.files import RenderingError, reason
+from caf_video.files import temporary_beside, unwritable
+from caf_video.rendering.image_file import RenderingError
 from caf_video.rendering.overlay import check_frames
 
 _CODEC: Final = "libx264"
@@ -133,7 +133,7 @@ class VideoWriter:
         return stream
 
     def _failure(self, error: BaseException) -> RenderingError:
-        return RenderingError(f"cannot write {self.path}: {reason(error)}")
+        return unwritable(self.path, error, RenderingError)
 
 
 def write_video(

@@ -13,7 +13,7 @@ import numpy as np
 from caf_video.data.clip_boxes import BOX_COLUMNS
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import written_whole
+from caf_video.files import unwritable, written_whole
 from caf_video.synthetic.processes import in_processes
 from caf_video.synthetic.render import render_clip
 from caf_video.synthetic.world.camera import HEIGHT, WIDTH
@@ -101,7 +101,7 @@ def write_driving_clips(
         )  # fmt: skip
         _write_boxes(jobs, out / "boxes.csv")
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error, SyntheticClipsError) from error
     return out / "manifest.csv"
 
 
@@ -123,11 +123,9 @@ def _video_path(out: Path, job: DrivingClip) -> Path:
 def _render_job(job: DrivingClip, out: Path) -> None:
     path = _video_path(out, job)
     clip = render_clip(job.event_class, session=job.session, variant=job.variant)
-    try:
-        with written_whole(path) as temporary:
-            _encode(clip.frames, temporary)
-    except OSError as error:  # said here: PyAV's errors do not travel between processes
-        raise _unwritable(path, error) from None
+    # Said here: PyAV's errors do not travel between processes.
+    with written_whole(path, SyntheticClipsError) as temporary:
+        _encode(clip.frames, temporary)
 
 
 def _encode(frames: np.ndarray, path: Path) -> None:
@@ -147,10 +145,6 @@ def _encode(frames: np.ndarray, path: Path) -> None:
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-
-
-def _unwritable(path: Path, error: OSError) -> SyntheticClipsError:
-    return SyntheticClipsError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _write_boxes(jobs: list[DrivingClip], path: Path) -> None:

@@ -113,13 +113,9 @@ def _write_picture(job: PictureJob, out: Path, size: int) -> Box:
     if _is_there(path, size):
         return picture_box(job.label, session=job.session, variant=job.variant, size=size)
     picture = render_picture(job.label, session=job.session, variant=job.variant, size=size)
-
-    try:
-        with written_whole(path) as temporary:
-            # Full colour resolution: small red things are what tells some classes.
-            Image.fromarray(picture.pixels).save(temporary, "JPEG", quality=95, subsampling=0)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    with written_whole(path, PicturesError) as temporary:
+        # Full colour resolution: small red things are what tells some classes.
+        Image.fromarray(picture.pixels).save(temporary, "JPEG", quality=95, subsampling=0)
     return picture.box
 
 
@@ -131,16 +127,12 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _write_table(rows: list[tuple[PictureJob, Box]], path: Path) -> None:
-    try:
-        with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            for job, box in rows:
-                corners = [f"{number:.2f}" for number in box]
-                writer.writerow([job.name, job.label, job.split, *corners])
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> PicturesError:
-    return PicturesError(f"cannot write {path}: {error.strerror or error}")
+    with (
+        written_whole(path, PicturesError) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for job, box in rows:
+            corners = [f"{number:.2f}" for number in box]
+            writer.writerow([job.name, job.label, job.split, *corners])

@@ -1,6 +1,5 @@
 """What watches over a training: checkpoints, Ctrl-C, a loss that is no number, a full disk."""
 
-import errno
 import math
 import signal
 import threading
@@ -14,6 +13,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
+from caf_video.files import unwritable
 from caf_video.training.checkpoint import KEY, RunRecord, plain_record
 
 
@@ -135,8 +135,6 @@ class RunCheckpoints(pl.Callback):
         try:
             trainer.save_checkpoint(file)  # under a temporary name first, then renamed
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise TrainingError(
-                    f"no space left to write {file}: free some and go on with ckpt_path=last"
-                ) from error
-            raise TrainingError(f"cannot write {file}: {error.strerror or error}") from error
+            raise unwritable(
+                file, error, TrainingError, again="go on with ckpt_path=last"
+            ) from error

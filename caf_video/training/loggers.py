@@ -16,7 +16,7 @@ _ROWS_BETWEEN_WRITES = 25
 
 
 class LoggerError(CafVideoError):
-    """A logger that cannot be used, or a metrics file that cannot be read."""
+    """A logger that cannot be used, or a metrics file that cannot be read or written."""
 
 
 class MetricsFile(Logger):
@@ -69,7 +69,7 @@ class MetricsFile(Logger):
         for step in sorted(self._rows):
             row = {name: f"{value:.7g}" for name, value in self._rows[step].items()}
             writer.writerow({"step": step, **row})
-        with written_whole(self._file) as temporary:
+        with written_whole(self._file, LoggerError, again="go on with ckpt_path=last") as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
         self._unwritten = 0
 

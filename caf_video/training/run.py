@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
+from caf_video.files import unwritable
 from caf_video.training.callbacks import RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
@@ -126,7 +127,7 @@ class RunFolder:
             text = OmegaConf.to_yaml(OmegaConf.create(config))
             (folder / "config.yaml").write_text(text, encoding="utf-8")
         except OSError as error:
-            raise TrainingError(f"cannot write {folder}: {error.strerror or error}") from error
+            raise unwritable(folder, error, TrainingError) from error
         return run
 
 

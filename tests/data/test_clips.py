@@ -272,7 +272,7 @@ def test_a_full_disk_leaves_the_old_manifest_and_nothing_else(
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     for path in (tmp_path / "out/manifest.csv", tmp_path / "out/deep/manifest.csv"):
-        with pytest.raises(ManifestError, match="is not a folder"):
+        with pytest.raises(ManifestError, match="is a file, not a folder"):
             write_manifest([clip("a")], path)
     with pytest.raises(ManifestError, match="Is a directory"):
         write_manifest([clip("a")], tmp_path)

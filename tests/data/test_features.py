@@ -321,10 +321,12 @@ def test_a_full_disk_is_one_line_and_damages_nothing(
     with monkeypatch.context() as full:
         full.setattr(Path, "write_bytes", half_written)
         for clip_id in ("second", "third"):
-            with pytest.raises(FeatureStoreError, match="no space left.*goes on") as caught:
+            with pytest.raises(
+                FeatureStoreError, match="cannot write .*: No space left.*goes on"
+            ) as caught:
                 store.write(features_of(clip_id), "key")
             assert f"{clip_id}.safetensors" in one_line(caught)
-        with pytest.raises(FeatureStoreError, match="no space left"):
+        with pytest.raises(FeatureStoreError, match="cannot write .*: No space left"):
             FeatureStore.create(store.folder.parent / "another", DESCRIPTION)
     assert {name: (store.folder / name).read_bytes() for name in files_in(store.folder)} == before
     assert not files_in(store.folder.parent / "another")

@@ -23,7 +23,7 @@ FIXED = [name for name, protocol in PROTOCOLS.items() if not protocol.oracle]
 
 def test_the_table_of_protocols() -> None:
     facts = {
-        name: (protocol.view.name, protocol.convention, protocol.oracle, protocol.iou_levels)
+        name: (protocol.geometry.name, protocol.convention, protocol.oracle, protocol.iou_levels)
         for name, protocol in PROTOCOLS.items()
     }
     assert facts == {

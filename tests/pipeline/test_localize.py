@@ -16,8 +16,8 @@ from caf_video.cli import main
 from caf_video.data.images import read_image
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models import ImageNetwork, load_backbone
-from caf_video.pipeline.localize.explained_network import Subject, of_backbone, of_run
-from caf_video.pipeline.localize.inputs import looks
+from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_backbone, of_run
+from caf_video.pipeline.localize.inputs import inputs_for
 from caf_video.pipeline.localize.stage import localize
 from caf_video.pipeline.train import compose_config, train
 from caf_video.training import CheckpointError
@@ -53,9 +53,9 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def subject_of(network: ImageNetwork, *, classes: bool) -> Subject:
-    return Subject(
-        network=network,
+def explained_of(network: ImageNetwork, *, classes: bool) -> ExplainedNetwork:
+    return ExplainedNetwork(
+        halves=network,
         backbone="resnet18",
         trained="random",
         kind="classifier" if classes else "embedding",
@@ -69,24 +69,24 @@ def subject_of(network: ImageNetwork, *, classes: bool) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Subject:
+def embedder() -> ExplainedNetwork:
     torch.manual_seed(0)
-    return subject_of(ImageNetwork("resnet18", outputs=8, weights="none").eval(), classes=False)
+    return explained_of(ImageNetwork("resnet18", outputs=8, weights="none").eval(), classes=False)
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Subject:
+def classifier() -> ExplainedNetwork:
     torch.manual_seed(1)
     network = ImageNetwork("resnet18", outputs=len(CLASSES), weights="none").eval()
-    return subject_of(network, classes=True)
+    return explained_of(network, classes=True)
 
 
 class Calls:
     """How often the trunk of a network ran."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, explained: ExplainedNetwork) -> None:
         self.images = 0
-        self._module = subject.network.trunk  # type: ignore[attr-defined]
+        self._module = explained.halves.trunk  # type: ignore[attr-defined]
 
     def __enter__(self) -> "Calls":
         def note(module: object, args: tuple[Tensor]) -> None:
@@ -125,10 +125,10 @@ def slow_iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 def one_by_one(
-    root: Path, subject: Subject, method: str
+    root: Path, explained: ExplainedNetwork, method: str
 ) -> Iterator[tuple[str, Tensor, float | None]]:
     """Label, outputs and IoU (None without a box) of each image, the whole network each time."""
-    network = subject.network
+    network = explained.halves
     with (root / "images.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -158,7 +158,7 @@ def one_by_one(
         yield row["label"], outputs, iou
 
 
-def test_gated_localisation_by_a_loop(root: Path, embedder: Subject) -> None:
+def test_gated_localisation_by_a_loop(root: Path, embedder: ExplainedNetwork) -> None:
     methods = ["l2-caf", "retrieval-grad-cam"]
     done = localize("folder", root, embedder, methods=methods)
     right: dict[str, list[float]] = {}
@@ -186,7 +186,7 @@ def test_gated_localisation_by_a_loop(root: Path, embedder: Subject) -> None:
     assert 0 < np.mean(right["l2-caf"]) < 1  # a gate that is always shut or open shows nothing
 
 
-def test_class_gates_by_a_loop(root: Path, classifier: Subject) -> None:
+def test_class_gates_by_a_loop(root: Path, classifier: ExplainedNetwork) -> None:
     methods = ["l2-caf-class-centered", "grad-cam"]
     done = localize("folder", root, classifier, methods=methods)
     for method in methods:
@@ -204,7 +204,7 @@ def test_class_gates_by_a_loop(root: Path, classifier: Subject) -> None:
         assert done.scores.top["simple"]["top1"].value == pytest.approx(np.mean(top1))
 
 
-def test_methods_and_protocols_share_one_pass(root: Path, classifier: Subject) -> None:
+def test_methods_and_protocols_share_one_pass(root: Path, classifier: ExplainedNetwork) -> None:
     protocols = ["simple", "cam", "adl", "maxboxacc", "maxboxacc_v2"]
     with Calls(classifier) as calls:
         done = localize("folder", root, classifier, protocols=protocols, size=SIZE)
@@ -216,17 +216,17 @@ def test_methods_and_protocols_share_one_pass(root: Path, classifier: Subject) -
     assert calls.images == 3 * 12
 
 
-def test_protocols_with_one_input_share_a_look() -> None:
-    shared = looks(["cam", "simple", "maxboxacc", "adl"], whole=(224, 224), everywhere=False)
-    assert [list(look.views) for look in shared] == [["cam", "simple", "maxboxacc"], ["adl"]]
+def test_protocols_with_one_input_share_an_input() -> None:
+    shared = inputs_for(["cam", "simple", "maxboxacc", "adl"], whole=(224, 224), everywhere=False)
+    assert [list(one.geometries) for one in shared] == [["cam", "simple", "maxboxacc"], ["adl"]]
     assert (shared[1].size, shared[1].resized) == ((224, 224), (256, 256))
-    (alone,) = looks(["cam", "adl"], whole=(96, 64), everywhere=True)
+    (alone,) = inputs_for(["cam", "adl"], whole=(96, 64), everywhere=True)
     assert alone.size == (96, 64) and alone.resized is None
-    assert alone.views["adl"].boxes([[0, 0, 50, 30]], (30, 50)).tolist() == [[0, 0, 64, 96]]
+    assert alone.geometries["adl"].boxes([[0, 0, 50, 30]], (30, 50)).tolist() == [[0, 0, 64, 96]]
 
 
 def test_an_interrupted_pass_goes_on_where_it_stopped(
-    root: Path, embedder: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, embedder: ExplainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("caf_video.pipeline.localize.measure.IMAGES_AT_ONCE", 3)
     whole = localize("folder", root, embedder, json=tmp_path / "whole.json")
@@ -253,7 +253,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(
 
 
 def test_other_processes_measure_the_same(
-    root: Path, classifier: Subject, monkeypatch: pytest.MonkeyPatch
+    root: Path, classifier: ExplainedNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = localize("folder", root, classifier, protocols=["simple", "maxboxacc"])
     monkeypatch.setattr("caf_video.pipeline.localize.measure.FEWEST_FOR_PROCESSES", 1)
@@ -263,7 +263,7 @@ def test_other_processes_measure_the_same(
         np.testing.assert_array_equal(several.found.overlaps[key], overlaps)
 
 
-def test_what_cannot_be_read_is_counted_and_named(root: Path, embedder: Subject) -> None:
+def test_what_cannot_be_read_is_counted_and_named(root: Path, embedder: ExplainedNetwork) -> None:
     (root / "03.png").unlink()
     whole = (root / "05.png").read_bytes()
     (root / "05.png").write_bytes(whole[: len(whole) // 2])
@@ -274,7 +274,7 @@ def test_what_cannot_be_read_is_counted_and_named(root: Path, embedder: Subject)
     assert "03.png" in done.markdown() and "05.png" in done.markdown()
 
 
-def test_choices_that_cannot_be_are_one_line(root: Path, embedder: Subject) -> None:
+def test_choices_that_cannot_be_are_one_line(root: Path, embedder: ExplainedNetwork) -> None:
     with pytest.raises(InputError, match="unknown method 'heat': it is one of l2-caf, "):
         localize("folder", root, embedder, methods=["heat"])
     with pytest.raises(InputError, match="unknown protocol 'voc'"):
@@ -291,12 +291,12 @@ def test_choices_that_cannot_be_are_one_line(root: Path, embedder: Subject) -> N
         localize("folder", root, _known(root), methods=["acol"])
 
 
-def _known(root: Path) -> Subject:
+def _known(root: Path) -> ExplainedNetwork:
     torch.manual_seed(2)
-    return subject_of(ImageNetwork("resnet18", outputs=3, weights="none").eval(), classes=True)
+    return explained_of(ImageNetwork("resnet18", outputs=3, weights="none").eval(), classes=True)
 
 
-def test_images_without_boxes_are_no_table(tmp_path: Path, embedder: Subject) -> None:
+def test_images_without_boxes_are_no_table(tmp_path: Path, embedder: ExplainedNetwork) -> None:
     write_images(tmp_path, count=4)
     table = tmp_path / "images.csv"
     lines = table.read_text().splitlines()
@@ -305,7 +305,9 @@ def test_images_without_boxes_are_no_table(tmp_path: Path, embedder: Subject) ->
         localize("folder", tmp_path, embedder)
 
 
-def test_pictures_show_boxes_and_curves(root: Path, classifier: Subject, tmp_path: Path) -> None:
+def test_pictures_show_boxes_and_curves(
+    root: Path, classifier: ExplainedNetwork, tmp_path: Path
+) -> None:
     folder = tmp_path / "pictures"
     done = localize(
         "folder", root, classifier, methods=["l2-caf", "cam"], protocols=["maxboxacc", "simple"],
@@ -329,7 +331,9 @@ def test_pictures_show_boxes_and_curves(root: Path, classifier: Subject, tmp_pat
     assert at_20 == pytest.approx(row.figures["gt_known"].value)
 
 
-def test_where_nothing_can_be_written_nothing_is_begun(root: Path, embedder: Subject) -> None:
+def test_where_nothing_can_be_written_nothing_is_begun(
+    root: Path, embedder: ExplainedNetwork
+) -> None:
     def begun(*_: object, **__: object) -> Iterator[object]:
         raise AssertionError
 
@@ -398,9 +402,9 @@ def test_a_run_of_images_is_localised_and_one_of_clips_is_not(
     for number, (overrides, (name, trained, kind)) in enumerate(expected.items()):
         run = tmp_path / f"run{number}"
         train(compose_config([*common.split(), *overrides.split(), f"run_dir={run}"], name))
-        subject = of_run(run)
-        assert (subject.trained, subject.kind, subject.size) == (trained, kind, (64, 64))
-        done = localize("folder", root, subject)
+        explained = of_run(run)
+        assert (explained.trained, explained.kind, explained.size) == (trained, kind, (64, 64))
+        done = localize("folder", root, explained)
         methods = [row.method for row in done.scores.rows]
         assert ("acol" in methods) == (trained == "acol")
         assert ("cam" in methods) == (trained == "gap")

@@ -10,7 +10,7 @@ from caf_video.rendering.contact_sheet import (
     ROW_GAP,
     TITLE_HEIGHT,
 )
-from caf_video.rendering.style import TRUTH
+from caf_video.rendering.style import MUTED, TRUTH
 
 
 def clip(count=3, size=(30, 40), seed=0):
@@ -29,6 +29,19 @@ def test_every_frame_stands_at_its_place():
             top = MARGIN + row * (TITLE_HEIGHT + 30 + ROW_GAP) + TITLE_HEIGHT
             assert np.array_equal(sheet[top : top + 30, left : left + 40], frame)
     assert sheet.shape[1] == 2 * MARGIN + 2 * clip_width + COLUMN_GAP
+
+
+def test_every_clip_has_its_own_title_and_note_above_it(places_of):
+    rows = [SheetRow(f"title {n}", clip(seed=n), f"note {n}") for n in range(3)]
+    sheet = contact_sheet(rows, columns=2, frame_width=80)
+    clip_width = 3 * 80 + 2 * FRAME_GAP
+    for number in range(3):
+        row, column = divmod(number, 2)
+        left = MARGIN + column * (clip_width + COLUMN_GAP)
+        baseline = MARGIN + row * (TITLE_HEIGHT + 60 + ROW_GAP) + 15
+        assert places_of(sheet, f"title {number}", 14, bold=True) == [(left, baseline)]
+        ((place, height),) = places_of(sheet, f"note {number}", 12, colour=MUTED)
+        assert left < place < left + clip_width and height == baseline
 
 
 def test_clips_of_different_size_and_length_share_a_sheet():

@@ -7,7 +7,7 @@ from PIL import Image
 from caf_video.errors import InputError
 from caf_video.rendering import Answer, SheetImage, localization_sheet, threshold_curves
 from caf_video.rendering.localization_sheet import GAP, MARGIN, TITLE_HEIGHT
-from caf_video.rendering.style import PREDICTION, TRUTH
+from caf_video.rendering.style import MUTED, PREDICTION, RIGHT, TRUTH, WRONG
 
 
 def line(*, boxes=((20, 20, 60, 60),), answers: int = 2, heat: float = 0.0) -> SheetImage:
@@ -52,6 +52,62 @@ def test_a_sheet_grows_by_its_lines_and_methods() -> None:
     two = localization_sheet([line(answers=2)] * 2, ["a", "b"], width=100)
     assert two.width - one.width == 100 + GAP
     assert two.height > one.height + 50
+
+
+def test_every_column_is_called_by_its_method_and_says_what_it_found(places_of) -> None:
+    image = np.full((60, 120, 3), 120, np.uint8)
+    none = np.zeros((60, 120), np.float32)
+    answers = [Answer(none, [], 0.62, True), Answer(none, [], 0.31, False)]
+    sheet = localization_sheet([SheetImage("name", "dog", image, [], answers)], ["first", "other"],
+                               width=120)  # fmt: skip
+    for column, (method, verdict, colour) in enumerate(
+        (("first", "✓ IoU 0.62", RIGHT), ("other", "✗ IoU 0.31", WRONG)), start=1
+    ):
+        left = MARGIN + column * (120 + GAP)
+        assert [x for x, _ in places_of(sheet, method, 11)] == [left]
+        ((place, _),) = places_of(sheet, verdict, 11, colour=colour, bold=True)
+        assert left < place < left + 120
+    assert places_of(sheet, "name", 13, bold=True) and places_of(sheet, "dog", 12, colour=MUTED)
+
+
+def test_heat_lies_where_it_is_and_under_its_method() -> None:
+    """Hot at the right end of the upper half, by the first method of two, of a wide image."""
+    image = np.full((60, 120, 3), 120, np.uint8)
+    hot = np.zeros((60, 120), np.float32)
+    hot[5:20, 90:115] = 1
+    answers = [Answer(hot, [], 0.5, True), Answer(np.zeros_like(hot), [], 0.5, True)]
+    sheet = np.asarray(
+        localization_sheet([SheetImage("", "", image, [], answers)], ["a", "b"], width=60)
+    )
+    top = MARGIN + TITLE_HEIGHT
+    for column in range(3):
+        left = MARGIN + column * (60 + GAP)
+        drawn = sheet[top : top + 30, left : left + 60]
+        rows, columns = np.nonzero((drawn != 120).any(axis=2))
+        if column == 1:
+            assert 1 <= rows.min() and rows.max() < 12
+            assert 43 <= columns.min() and columns.max() < 60
+            assert (drawn[4:9, 47:56] != 120).any(axis=2).all()
+        else:
+            assert not len(rows)
+
+
+def test_the_legend_calls_each_colour_by_what_is_drawn_in_it(places_of) -> None:
+    sheet = localization_sheet([line()], ["l2-caf", "cam"], width=300)
+    pixels = np.asarray(sheet)
+    for text, colour in (("ground truth", TRUTH), ("answer", PREDICTION)):
+        ((left, baseline),) = places_of(sheet, text, 13, colour=MUTED)
+        key = pixels[baseline - 14 : baseline + 6, left - 8 - 32 : left - 8]
+        other = PREDICTION if colour == TRUTH else TRUTH
+        assert (key == colour).all(axis=2).any() and not (key == other).all(axis=2).any()
+    assert places_of(sheet, "heat, 0 to each map's own maximum; lines at 30, 50, 70 % of it", 13,
+                     colour=MUTED)  # fmt: skip
+
+
+def test_a_narrow_sheet_leaves_nothing_out_of_its_legend(places_of) -> None:
+    sheet = localization_sheet([line(answers=1)], ["cam"], width=60)
+    for text in ("ground truth", "answer"):
+        assert places_of(sheet, text, 13, colour=MUTED)
 
 
 def test_wrong_sheets_are_named() -> None:

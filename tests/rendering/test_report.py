@@ -187,3 +187,135 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_report(path, report())
     assert path.read_bytes() == whole
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+class Tables(HTMLParser):
+    """The tables of a page, by the caption of their section: lists of rows of cells."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tables, self._heading, self._cell = {}, "", None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag == "h2":
+            self._heading, self._cell = "", "h2"
+        elif tag == "table":
+            self.tables[self._heading] = []
+        elif tag == "tr":
+            self.tables[self._heading].append([])
+        elif tag in ("td", "th"):
+            self.tables[self._heading][-1].append("")
+            self._cell = "cell"
+        elif tag == "span" and "bar" in values.get("class", "").split():
+            self.tables[self._heading][-1][-1] += values["style"].removeprefix("width:")
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th", "h2"):
+            self._cell = None
+
+    def handle_data(self, data):
+        if self._cell == "h2":
+            self._heading += data
+        elif self._cell == "cell":
+            self.tables[self._heading][-1][-1] += data
+
+
+def table(heading, **changes):
+    tables = Tables(render_report(report(**changes))).tables
+    return [[" ".join(cell.split()) for cell in row] for row in tables[heading]]
+
+
+def test_the_table_of_recall_row_by_row():
+    assert table("Retrieval") == [
+        ["Embedding", "R@1", ""],
+        ["Trained the recurrent embedding", "0.943", "94.3%"],
+        ["Frozen features mean-pooled, no training", "0.421", "42.1%"],
+        ["Untrained network the same network before training", "0.184", "18.4%"],
+        ["Chance a random other clip", "0.095", "9.5%"],
+    ]
+
+
+def test_the_table_of_classes_row_by_row():
+    per_class = {"brake": (0.25, 20), "stop sign": (0.95, 8), "alone": (math.nan, 1)}
+    assert table("By class", per_class=per_class) == [
+        ["Class", "Clips", "R@1", ""],
+        ["brake", "20", "0.250", "25.0%"],
+        ["stop sign", "8", "0.950", "95.0%"],
+        ["alone", "1", "–", ""],
+    ]
+
+
+def test_the_table_of_attention_row_by_row():
+    assert table("Attention against the ground truth") == [
+        ["Method", "Pointing", "", "Energy", "Box area", "Frames"],
+        ["L2-CAF", "0.871", "87.1%", "0.215", "0.021", "412"],
+        ["another", "0.500", "50.0%", "0.250", "0.125", "7"],
+        ["Uniform map", "0.061", "6.1%", "0.021", "0.021", "412"],
+    ]
+
+
+def test_every_method_of_the_demo_has_its_own_name():
+    words = {
+        "l2_caf": "L2-CAF",
+        "grad_cam": "Grad-CAM",
+        "grad_cam_abs": "Grad-CAM, absolute",
+        "feature_norm": "Norm of the filtered map",
+        "box_prior": "Mean of training boxes",
+        "uniform": "Uniform map",
+    }
+    scores = {
+        method: {"pointing": 0.9 - 0.1 * i, "energy": 0.2, "area": 0.1, "n": i}
+        for i, method in enumerate(words)
+    }
+    found = table("Attention against the ground truth", metrics={**METRICS, "attention": scores})
+    assert [(row[0], row[-1]) for row in found[1:]] == [
+        (name, str(i)) for i, name in enumerate(words.values())
+    ]
+
+
+def test_the_table_of_seconds_has_bars_as_long_as_the_stages():
+    assert table("Time") == [
+        ["Stage", "Seconds", ""],
+        ["extract", "61.7", "100.0%"],
+        ["train", "14.9", "24.2%"],
+    ]
+    assert table("How it was run") == [["command", "caf-video demo"], ["seed", "0"]]
+
+
+def test_the_headline_is_recall_and_then_mutual_information():
+    page = render_report(report())
+    found = re.findall(r"<dt>(.*?)</dt><dd>.*?>(.*?)</data></dd>", page)
+    assert found == [
+        ("R@1 on the test clips", "0.943"),
+        ("Normalized mutual information", "0.903"),
+    ]
+
+
+def test_every_picture_of_the_gallery_has_its_own_caption_and_verdict():
+    items = [
+        GalleryItem(Image.new("RGB", (20 + i, 10), (40 * i, 0, 0)), f"clip {i}", correct)
+        for i, correct in enumerate((False, True, False, True))
+    ]
+    page = render_report(report(gallery=items, curves=None))
+    found = re.findall(
+        r'<h2[^>]*>([^<]*)</h2>|<img src="data:image/jpeg;base64,([^"]*)" width="(\d+)".*?'
+        r'<span class="verdict \w+">(.*?)</span>(.*?)</figcaption>',
+        page,
+        re.DOTALL,
+    )
+    heading, seen = "", []
+    for title, data, width, verdict, caption in found:
+        if title:
+            heading = title
+            continue
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            red = round(picture.getpixel((5, 5))[0] / 40)
+        seen.append((heading, int(width) - 20, red, verdict, caption))
+    assert seen == [
+        ("Found right", 1, 1, "✓ right", "clip 1"),
+        ("Found right", 3, 3, "✓ right", "clip 3"),
+        ("Found wrong", 0, 0, "✗ wrong", "clip 0"),
+        ("Found wrong", 2, 2, "✗ wrong", "clip 2"),
+    ]

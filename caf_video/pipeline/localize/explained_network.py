@@ -28,11 +28,11 @@ class TwoHalves(Protocol):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedNetwork:
     """A network, and what its outputs are.
 
     Attributes:
-        network: In two halves, on the device.
+        halves: The network in two halves, on the device.
         backbone: Its name.
         trained: What made it, for the table: "ImageNet", a loss, or a tuning.
         kind: "classifier", "acol" (a classifier whose heatmaps fuse two) or "embedding".
@@ -44,7 +44,7 @@ class Subject:
         source: Settings that make the same network again.
     """
 
-    network: TwoHalves
+    halves: TwoHalves
     backbone: str
     trained: str
     kind: str
@@ -68,11 +68,11 @@ class Subject:
         return self.label_names == images.label_names
 
 
-def of_backbone(backbone: Backbone) -> Subject:
+def of_backbone(backbone: Backbone) -> ExplainedNetwork:
     """A pretrained classifier of ImageNet."""
     backbone.to(device())
-    return Subject(
-        network=backbone,
+    return ExplainedNetwork(
+        halves=backbone,
         backbone=backbone.name,
         trained="ImageNet",
         kind="classifier",
@@ -85,7 +85,7 @@ def of_backbone(backbone: Backbone) -> Subject:
     )
 
 
-def of_run(folder: Path) -> Subject:
+def of_run(folder: Path) -> ExplainedNetwork:
     """The network of a training run of images.
 
     Raises:
@@ -95,8 +95,8 @@ def of_run(folder: Path) -> Subject:
     run.model.to(device())
     settings = run.model.hyperparameters
     is_embedding = run.kind == RETRIEVAL
-    return Subject(
-        network=run.model,
+    return ExplainedNetwork(
+        halves=run.model,
         backbone=settings["backbone"],
         trained=_loss(run) if is_embedding else settings["tuning"],
         kind="embedding"

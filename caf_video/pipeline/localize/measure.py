@@ -17,8 +17,8 @@ from torch import Tensor
 
 from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
 from caf_video.localization import measure_all, require_protocol, true_class_ranks
-from caf_video.pipeline.localize.explained_network import Subject
-from caf_video.pipeline.localize.inputs import Look
+from caf_video.pipeline.localize.explained_network import ExplainedNetwork
+from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.methods import Method
 from caf_video.pipeline.localize.parts import Arrays, Parts
 from caf_video.pipeline.progress import Track, device, quietly
@@ -64,9 +64,9 @@ class Measurements:
 
 def measure_images(
     images: Sequence[LabelledImage],
-    subject: Subject,
+    network: ExplainedNetwork,
     methods: Sequence[Method],
-    looks: Sequence[Look],
+    network_inputs: Sequence[NetworkInput],
     *,
     classes_known: bool,
     parts: Parts,
@@ -74,13 +74,13 @@ def measure_images(
     workers: int | None = None,
     track: Track = quietly,
 ) -> Measurements:
-    """Explain and measure images: one run of the network for each look, whatever the methods.
+    """Explain and measure images: one run of the network for each input, whatever the methods.
 
     Args:
         images: Which.
-        subject: The network.
+        network: The network.
         methods: Those that explain it.
-        looks: Its inputs, and the protocols that measure.
+        network_inputs: Its inputs, and the protocols that measure.
         classes_known: Whether its logits are of the images' classes.
         parts: Where results are kept, and found again.
         sweeps: Protocols whose threshold is swept, too.
@@ -88,7 +88,7 @@ def measure_images(
         track: Shows how far it is.
     """
     started = time.perf_counter()
-    work = _Pass(subject, methods, looks, classes_known, sweeps)
+    work = _Pass(network, methods, network_inputs, classes_known, sweeps)
     batches = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
     done = {number: kept for number in range(len(batches)) if (kept := parts.read(number))}
     missing = {number: batch for number, batch in enumerate(batches) if number not in done}
@@ -139,20 +139,20 @@ class _Jobs(NamedTuple):
 
 
 class _Pass:
-    """The network, the methods and the looks, and how long each stage took."""
+    """The network, the methods and the inputs, and how long each stage took."""
 
     def __init__(
         self,
-        subject: Subject,
+        network: ExplainedNetwork,
         methods: Sequence[Method],
-        looks: Sequence[Look],
+        network_inputs: Sequence[NetworkInput],
         classes_known: bool,
         sweeps: Sequence[str],
     ) -> None:
-        self._subject, self._methods, self._looks = subject, methods, looks
+        self._network, self._methods, self._inputs = network, methods, network_inputs
         self._classes_known, self._sweeps = classes_known, sweeps
         self._preprocessing = [
-            subject.network.preprocessing(look.size, look.resized) for look in looks
+            network.halves.preprocessing(one.size, one.resized) for one in network_inputs
         ]
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -210,61 +210,72 @@ class _Pass:
         reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
         arrays: Arrays = {"reasons": np.array(reasons)}
         jobs = _Jobs([], [], [], [], [])
-        for look, preprocess in zip(self._looks, self._preprocessing, strict=True):
+        for network_input, preprocess in zip(self._inputs, self._preprocessing, strict=True):
             if not read:
                 break
             with self._timed("read"):
                 inputs = torch.cat([preprocess(frame[None]) for frame in frames]).to(device())
             labels = torch.tensor([batch[i].label for i in read], device=device())
             with self._timed("forward"), torch.no_grad():
-                maps = self._subject.network.features(inputs)
-                outputs = self._subject.network.tail(maps)
-            self._note_outputs(arrays, look, outputs, labels)
+                maps = self._network.halves.features(inputs)
+                outputs = self._network.halves.tail(maps)
+            self._note_outputs(arrays, network_input, outputs, labels)
             with self._timed("attention"):
-                heat = [self._heat(arrays, look, m, maps, labels) for m in self._methods]
+                heat = [self._heat(arrays, network_input, m, maps, labels) for m in self._methods]
                 grids = torch.stack(heat, dim=1).numpy()  # (images, methods, h, w)
             for i, frame, grid in zip(read, frames, grids, strict=True):
                 if batch[i].boxes:
-                    self._add_jobs(jobs, look, i, batch[i], (frame.shape[0], frame.shape[1]), grid)
+                    self._add_jobs(
+                        jobs, network_input, i, batch[i], (frame.shape[0], frame.shape[1]), grid
+                    )
         mapping = map if pool is None else partial(pool.map, chunksize=jobs.chunk)
         measured = mapping(measure_all, jobs.grids, jobs.sizes, jobs.truths, jobs.sweeps)
         return _Explained(arrays, jobs.positions, measured)
 
     def _heat(
-        self, arrays: Arrays, look: Look, method: Method, maps: Tensor, labels: Tensor
+        self,
+        arrays: Arrays,
+        network_input: NetworkInput,
+        method: Method,
+        maps: Tensor,
+        labels: Tensor,
     ) -> Tensor:
-        heat = method.maps(self._subject.network.tail, maps, labels).float().cpu()
+        heat = method.maps(self._network.halves.tail, maps, labels).float().cpu()
         if method.filters:
-            if method.of_class and look is self._looks[0]:
+            if method.of_class and network_input is self._inputs[0]:
                 cells = heat.flatten(1)
                 negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
                 arrays[f"negative|{method.name}"] = negative.numpy()
             heat = heat.abs()
         return heat
 
-    def _note_outputs(self, arrays: Arrays, look: Look, outputs: Tensor, labels: Tensor) -> None:
-        for name in look.views:
+    def _note_outputs(
+        self, arrays: Arrays, network_input: NetworkInput, outputs: Tensor, labels: Tensor
+    ) -> None:
+        for name in network_input.geometries:
             if self._classes_known:
                 ranks = true_class_ranks(outputs.float().cpu().numpy(), labels.cpu().numpy())
                 arrays[f"ranks|{name}"] = ranks
-            elif self._subject.classes is None:
-                embeddings = self._subject.comparable(outputs).float().cpu().numpy()
+            elif self._network.classes is None:
+                embeddings = self._network.comparable(outputs).float().cpu().numpy()
                 arrays[f"embeddings|{name}"] = embeddings
 
     def _add_jobs(
         self,
         jobs: _Jobs,
-        look: Look,
+        network_input: NetworkInput,
         position: int,
         image: LabelledImage,
         size: tuple[int, int],
         grids: NDArray[np.float32],
     ) -> None:
-        for heat_size, names in look.sizes(size).items():
+        for heat_size, names in network_input.sizes(size).items():
             jobs.positions.append(position)
             jobs.grids.append(grids)
             jobs.sizes.append(heat_size)
-            jobs.truths.append({name: look.views[name].boxes(image.boxes, size) for name in names})
+            jobs.truths.append(
+                {name: network_input.geometries[name].boxes(image.boxes, size) for name in names}
+            )
             jobs.sweeps.append([name for name in self._sweeps if name in names])
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caf_video.pipeline.files import write_npz
+from caf_video.pipeline.results import write_npz
 
 Arrays = dict[str, np.ndarray]
 

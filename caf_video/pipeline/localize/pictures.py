@@ -8,9 +8,9 @@ import torch
 
 from caf_video.attention import resize_maps
 from caf_video.data.images import LabelledImage, read_image
-from caf_video.localization import PROTOCOLS, View, localize, measure, sweep, upsample
-from caf_video.pipeline.localize.explained_network import Subject
-from caf_video.pipeline.localize.inputs import Look
+from caf_video.localization import PROTOCOLS, Geometry, localize, measure, sweep, upsample
+from caf_video.pipeline.localize.explained_network import ExplainedNetwork
+from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.methods import Method
 from caf_video.pipeline.localize.scores import Scores
 from caf_video.pipeline.progress import Track, device, quietly
@@ -24,9 +24,9 @@ def write_pictures(
     folder: Path,
     images: Sequence[LabelledImage],
     label_names: Sequence[str],
-    subject: Subject,
+    network: ExplainedNetwork,
     methods: Sequence[Method],
-    look: Look,
+    network_input: NetworkInput,
     protocol: str,
     scores: Scores,
     *,
@@ -40,20 +40,16 @@ def write_pictures(
         folder: For sheet-01.png and so on; it is there.
         images: Which, with boxes.
         label_names: Of the set.
-        subject, methods, look: As measured.
-        protocol: Whose boxes; one of the look's.
+        network, methods, network_input: As measured.
+        protocol: Whose boxes; one of the input's.
         scores: The figures, with the oracles' thresholds.
         track: Shows how far it is.
 
     Returns:
         The sheets.
     """
-    thresholds = {
-        row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
-        for row in scores.rows
-        if row.protocol == protocol and row.curve is not None and PROTOCOLS[protocol].oracle
-    }
-    lines = _lines(images, label_names, subject, methods, look, protocol, thresholds)
+    thresholds = oracle_thresholds(scores, protocol)
+    lines = _lines(images, label_names, network, methods, network_input, protocol, thresholds)
     sheets: list[Path] = []
     waiting: list[SheetImage] = []
     for line in track(lines, description="Drawing", total=len(images)):
@@ -73,6 +69,37 @@ def spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     return [boxed[place] for place in places]
 
 
+def oracle_thresholds(scores: Scores, protocol: str) -> dict[str, float]:
+    """By method, the best threshold of an oracle at an IoU of RIGHT_FROM; empty of the others."""
+    if not PROTOCOLS[protocol].oracle:
+        return {}
+    return {
+        row.method: float(row.curve.best_thresholds[row.curve.iou_levels.index(RIGHT_FROM)])
+        for row in scores.rows
+        if row.protocol == protocol and row.curve is not None
+    }
+
+
+def answer(
+    heatmap: np.ndarray, truth: np.ndarray, protocol: str, threshold: float | None
+) -> Answer:
+    """The boxes of a heatmap under a protocol, and how well they fit.
+
+    Args:
+        heatmap: (height, width) of the protocol's view.
+        truth: Boxes in its pixels, (g, 4).
+        protocol: A key of PROTOCOLS.
+        threshold: One of its thresholds; None: the protocol's own.
+    """
+    boxes = localize(protocol, heatmap, threshold=threshold)
+    if threshold is None:
+        iou = float(measure(heatmap, truth, [protocol])[protocol][0])
+    else:
+        at = PROTOCOLS[protocol].thresholds.index(threshold)
+        iou = float(sweep(protocol, heatmap, truth)[at])
+    return Answer(heatmap, boxes, iou, iou >= RIGHT_FROM)
+
+
 def _sheet(
     folder: Path, lines: Sequence[SheetImage], methods: Sequence[Method], number: int
 ) -> Path:
@@ -84,46 +111,39 @@ def _sheet(
 def _lines(
     images: Sequence[LabelledImage],
     label_names: Sequence[str],
-    subject: Subject,
+    network: ExplainedNetwork,
     methods: Sequence[Method],
-    look: Look,
+    network_input: NetworkInput,
     protocol: str,
     thresholds: dict[str, float],
 ) -> Iterator[SheetImage]:
-    preprocess = subject.network.preprocessing(look.size, look.resized)
-    view = look.views[protocol]
+    preprocess = network.halves.preprocessing(network_input.size, network_input.resized)
+    geometry = network_input.geometries[protocol]
     for image in images:
         frame = read_image(image.path)
         with torch.no_grad():
-            maps = subject.network.features(preprocess(frame[None]).to(device()))
+            maps = network.halves.features(preprocess(frame[None]).to(device()))
         size = (frame.shape[0], frame.shape[1])
         labels = torch.tensor([image.label], device=device())
-        truth = view.boxes(image.boxes, size)
-        shown = _shown(frame, view)
+        truth = geometry.boxes(image.boxes, size)
+        shown = _shown(frame, geometry)
         answers = []
         for method in methods:
-            heat = method.maps(subject.network.tail, maps, labels).float().cpu()
+            heat = method.maps(network.halves.tail, maps, labels).float().cpu()
             heat = heat.abs() if method.filters else heat
-            heatmap = upsample(heat[0].numpy(), view.size(size))
-            threshold = thresholds.get(method.name)
-            boxes = localize(protocol, heatmap, threshold=threshold)
-            if threshold is None:
-                iou = float(measure(heatmap, truth, [protocol])[protocol][0])
-            else:
-                at = PROTOCOLS[protocol].thresholds.index(threshold)
-                iou = float(sweep(protocol, heatmap, truth)[at])
-            answers.append(Answer(heatmap, boxes, iou, iou >= RIGHT_FROM))
+            heatmap = upsample(heat[0].numpy(), geometry.size(size))
+            answers.append(answer(heatmap, truth, protocol, thresholds.get(method.name)))
         yield SheetImage(image.image_id, label_names[image.label], shown, truth, answers)
 
 
-def _shown(frame: np.ndarray, view: View) -> np.ndarray:
-    """The image as its boxes are in the view."""
-    if view.resized is None:
+def _shown(frame: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The image as the boxes of this geometry see it."""
+    if geometry.resized is None:
         return frame
     resized = torch.from_numpy(frame.copy()).permute(2, 0, 1).float()
-    whole = resize_maps(resized, view.resized).round().clamp(0, 255).to(torch.uint8)
-    top, left = view.offset((frame.shape[0], frame.shape[1]))
-    height, width = view.size((frame.shape[0], frame.shape[1]))
+    whole = resize_maps(resized, geometry.resized).round().clamp(0, 255).to(torch.uint8)
+    top, left = geometry.offset((frame.shape[0], frame.shape[1]))
+    height, width = geometry.size((frame.shape[0], frame.shape[1]))
     return np.ascontiguousarray(
         whole[:, top : top + height, left : left + width].permute(1, 2, 0).numpy()
     )

@@ -91,7 +91,7 @@ def score(found: Measurements, protocols: Sequence[str], methods: Sequence[str])
     labels = [str(image.label) for image in found.images]
     ids = [image.image_id for image in found.images]
     retrieval: dict[str, Retrieval] = {}
-    seen: dict[bytes, Retrieval] = {}  # protocols that share a look share their embeddings
+    seen: dict[bytes, Retrieval] = {}  # protocols that share an input share their embeddings
     for protocol, embeddings in found.embeddings.items():
         key = embeddings.tobytes()
         if key not in seen:

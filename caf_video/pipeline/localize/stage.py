@@ -5,20 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
-from caf_video.pipeline.files import output_folder, write_json, write_text
 from caf_video.pipeline.localize import table
-from caf_video.pipeline.localize.explained_network import Subject
-from caf_video.pipeline.localize.inputs import Look, Size, looks
+from caf_video.pipeline.localize.explained_network import ExplainedNetwork
+from caf_video.pipeline.localize.inputs import NetworkInput, Size, inputs_for
 from caf_video.pipeline.localize.measure import Measurements, measure_images
 from caf_video.pipeline.localize.methods import METHODS, Method, require_methods
 from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.results import output_folder, write_json, write_text
 from caf_video.rendering import threshold_curves, write_image
+
+ORACLE = "GT-known; the best threshold is an oracle, chosen on these very boxes"
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # thresholds, accuracies: both (t,)
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Localization:
     """What `localize` found.
 
     Attributes:
-        subject: The network.
+        network: The network.
         scores: The figures.
         found: What they were made of.
         skipped: Images that are listed and were not used, and why.
@@ -34,7 +41,7 @@ class Localization:
         settings: All they depend on.
     """
 
-    subject: Subject
+    network: ExplainedNetwork
     scores: Scores
     found: Measurements
     skipped: tuple[SkippedImage, ...]
@@ -43,13 +50,13 @@ class Localization:
 
     def markdown(self) -> str:
         """The table and its footnotes."""
-        return table.markdown(self.scores, self.subject, self.notes)
+        return table.markdown(self.scores, self.network, self.notes)
 
 
 def localize(
     dataset: str,
     root: Path,
-    subject: Subject,
+    network: ExplainedNetwork,
     *,
     split: str = "test",
     methods: Sequence[str] = (),
@@ -69,7 +76,7 @@ def localize(
     Args:
         dataset: As `read_image_set` takes it.
         root: Its folder.
-        subject: The network.
+        network: The network.
         split: Of the set.
         methods: Keys of METHODS; empty for all that fit the network.
         protocols: Keys of PROTOCOLS.
@@ -87,15 +94,17 @@ def localize(
         CafVideoError: The images, the network or a choice cannot be used; says which and why.
     """
     protocols = [require_protocol(name).name for name in dict.fromkeys(protocols)]
-    image_set = read_image_set(dataset, root, protocol=subject.protocol)
+    image_set = read_image_set(dataset, root, protocol=network.protocol)
     images = image_set.split(split)
     if not any(image.boxes for image in images):
         raise InputError(f"no image of split {split!r} of {root} has a box to be localised by")
-    known = subject.knows_classes_of(image_set)
-    chosen = _chosen(methods, subject, image_set, known)
-    views = looks(protocols, whole=size or subject.size, everywhere=size is not None)
+    known = network.knows_classes_of(image_set)
+    chosen = _chosen(methods, network, image_set, known)
+    network_inputs = inputs_for(protocols, whole=size or network.size, everywhere=size is not None)
     sweeps = [] if pictures is None else [n for n in protocols if _is_swept(PROTOCOLS[n])]
-    settings = _settings(image_set, images, split, subject, chosen, views) | {"sweeps": sweeps}
+    settings = _settings(image_set, images, split, network, chosen, network_inputs) | {
+        "sweeps": sweeps
+    }
     for folder in (pictures, json and json.parent):  # now, and not after the pass
         if folder is not None:
             output_folder(folder)
@@ -103,7 +112,7 @@ def localize(
         raise InputError(f"{json} is a folder, not a file to write to")
     parts = Parts(json, settings)
     found = measure_images(
-        images, subject, chosen, views,
+        images, network, chosen, network_inputs,
         classes_known=known, parts=parts, sweeps=sweeps, workers=workers, track=track,
     )  # fmt: skip
     if not found.localized.any():
@@ -114,36 +123,35 @@ def localize(
     skipped = (*image_set.skipped, *found.skipped)
     where = f"{dataset}, split {split}"
     done = Localization(
-        subject, scores, found, skipped, table.footnotes(scores, found, skipped, where), settings
+        network, scores, found, skipped, table.footnotes(scores, found, skipped, where), settings
     )
     if json is not None:
-        write_json(json, table.record(scores, subject, found, skipped, settings))
+        write_json(json, table.record(scores, network, found, skipped, settings))
         write_text(json.with_suffix(".md"), done.markdown())
         parts.discard()
     if pictures is not None:
-        look = next(look for look in views if protocols[0] in look.views)
+        network_input = next(one for one in network_inputs if protocols[0] in one.geometries)
         write_pictures(
-            pictures, spread(found.images, picture_count), image_set.label_names, subject, chosen,
-            look, protocols[0], scores, track=track,
+            pictures, spread(found.images, picture_count), image_set.label_names, network, chosen,
+            network_input, protocols[0], scores, track=track,
         )  # fmt: skip
         curves = accuracy_curves(scores)
-        if curves is not None:
-            write_image(pictures / "curves.png", curves)
+        if curves:
+            write_image(pictures / "curves.png", threshold_curves(curves, subtitle=ORACLE))
     return done
 
 
-def accuracy_curves(scores: Scores) -> Any:
-    """Accuracy by threshold of every protocol that has one; None if there is none."""
-    panels: dict[str, dict[str, tuple[Any, Any]]] = {}
+def accuracy_curves(scores: Scores) -> dict[str, dict[str, Curve]]:
+    """By protocol and method thresholds and accuracy, the mean over IoU levels; where there is one.
+
+    The accuracy is with known class.
+    """
+    panels: dict[str, dict[str, Curve]] = {}
     for row in scores.rows:
         if row.curve is not None:
             mean = row.curve.accuracies.mean(axis=0)
             panels.setdefault(row.protocol, {})[row.method] = (row.curve.thresholds, mean)
-    if not panels:
-        return None
-    return threshold_curves(
-        panels, subtitle="GT-known; the best threshold is an oracle, chosen on these very boxes"
-    )
+    return panels
 
 
 def _is_swept(protocol: Protocol) -> bool:
@@ -152,7 +160,7 @@ def _is_swept(protocol: Protocol) -> bool:
 
 
 def _chosen(
-    names: Sequence[str], subject: Subject, image_set: ImageSet, known: bool
+    names: Sequence[str], network: ExplainedNetwork, image_set: ImageSet, known: bool
 ) -> list[Method]:
     """The methods of those names, or all that fit.
 
@@ -160,15 +168,15 @@ def _chosen(
         InputError: There is none of a name, or it is of a class that the network does not know.
     """
     if not names:
-        fitting = [m for m in METHODS.values() if subject.kind in m.default_for]
+        fitting = [m for m in METHODS.values() if network.kind in m.default_for]
         return [method for method in fitting if known or not method.of_class]
     chosen = require_methods(names)
     for method in chosen:
         if method.of_class and not known:
             others = f"has other classes than the {len(image_set.label_names)} of the images"
             raise InputError(
-                f"method {method.name} shows a class, and this network ({subject.backbone}, "
-                f"{subject.trained}) {'has none' if subject.classes is None else others}: "
+                f"method {method.name} shows a class, and this network ({network.backbone}, "
+                f"{network.trained}) {'has none' if network.classes is None else others}: "
                 "leave it out"
             )
     return chosen
@@ -178,19 +186,19 @@ def _settings(
     image_set: ImageSet,
     images: Sequence[LabelledImage],
     split: str,
-    subject: Subject,
+    network: ExplainedNetwork,
     methods: Sequence[Method],
-    views: Sequence[Look],
+    network_inputs: Sequence[NetworkInput],
 ) -> dict[str, Any]:
     return {
         "dataset": image_set.name,
         "root": str(image_set.root),
         "split": split,
         "images": len(images),
-        "network": subject.source,
+        "network": network.source,
         "methods": [method.name for method in methods],
         "inputs": [
-            {"size": look.size, "resized": look.resized, "protocols": list(look.views)}
-            for look in views
+            {"size": one.size, "resized": one.resized, "protocols": list(one.geometries)}
+            for one in network_inputs
         ],
     }

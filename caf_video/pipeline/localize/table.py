@@ -6,7 +6,7 @@ from typing import Any
 
 from caf_video.data.images import SkippedImage
 from caf_video.localization import PROTOCOLS, Estimate
-from caf_video.pipeline.localize.explained_network import Subject
+from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.measure import Measurements
 from caf_video.pipeline.localize.scores import Row, Scores
 
@@ -27,7 +27,7 @@ def header(scores: Scores, *, full: bool = True) -> list[str]:
     return ["protocol", "method", *(network if full else []), *figures, delta]
 
 
-def cells(row: Row, scores: Scores, subject: Subject, *, full: bool = True) -> list[str]:
+def cells(row: Row, scores: Scores, network: ExplainedNetwork, *, full: bool = True) -> list[str]:
     """One line of the table, in percent; for a screen, not `full`, figures without intervals."""
     near = scores.retrieval.get(row.protocol)
     name = f"{row.protocol} (oracle)" if PROTOCOLS[row.protocol].oracle else row.protocol
@@ -38,7 +38,7 @@ def cells(row: Row, scores: Scores, subject: Subject, *, full: bool = True) -> l
     delta = "–" if row.delta is None else percent(row.delta, signed=True)
     retrieval = [f"{100 * near.nmi:.1f}", percent(near.recall_at_1)] if near else []
     figures = [percent(figure) for figure in row.figures.values()]
-    return [name, row.method, subject.backbone, subject.trained, *retrieval, *figures, delta]
+    return [name, row.method, network.backbone, network.trained, *retrieval, *figures, delta]
 
 
 def percent(figure: Estimate, *, signed: bool = False) -> str:
@@ -107,13 +107,13 @@ def footnotes(
     return notes
 
 
-def markdown(scores: Scores, subject: Subject, notes: Sequence[str]) -> str:
+def markdown(scores: Scores, network: ExplainedNetwork, notes: Sequence[str]) -> str:
     """The table and its footnotes."""
     columns = header(scores)
     lines = [
         f"| {' | '.join(columns)} |",
         f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(cells(row, scores, subject))} |" for row in scores.rows),
+        *(f"| {' | '.join(cells(row, scores, network))} |" for row in scores.rows),
         "",
         *(f"* {note}" for note in notes),
     ]
@@ -122,7 +122,7 @@ def markdown(scores: Scores, subject: Subject, notes: Sequence[str]) -> str:
 
 def record(
     scores: Scores,
-    subject: Subject,
+    network: ExplainedNetwork,
     found: Measurements,
     skipped: Sequence[SkippedImage],
     settings: dict[str, Any],
@@ -130,8 +130,8 @@ def record(
     """Everything in plain values, image by image."""
     return {
         "settings": settings,
-        "backbone": subject.backbone,
-        "trained": subject.trained,
+        "backbone": network.backbone,
+        "trained": network.trained,
         "headline": scores.headline,
         "rows": [
             {

@@ -1,6 +1,5 @@
-"""Files appear whole or not at all: written under a temporary name, then renamed."""
+"""Pictures as files, in the format that the suffix names."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,6 @@ class RenderingError(CafVideoError):
     """A picture, video or report that cannot be written. Names the file and the reason."""
 
 
-def reason(error: BaseException) -> str:
-    """The system's words for an error, without the path, which the message names already."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then rename it to `path`; its folder is made if missing.
-
-    Raises:
-        RenderingError: If the file cannot be written; what stood at `path` before is untouched.
-    """
-    try:
-        with written_whole(path) as temporary:
-            write(temporary)
-    except OSError as error:
-        raise RenderingError(f"cannot write {path}: {reason(error)}") from error
-
-
 def write_image(path: Path | str, image: Image.Image) -> None:
     """Write a picture, whole or not at all; the suffix names the format (png, jpg, jpeg, webp).
 
@@ -51,4 +32,5 @@ def write_image(path: Path | str, image: Image.Image) -> None:
     options = _IMAGE_OPTIONS.get(path.suffix.lower())
     if options is None:
         raise InputError(f"{path}: pictures are written as {', '.join(_IMAGE_OPTIONS)}")
-    write_whole(path, lambda temporary: image.save(temporary, **options))
+    with written_whole(path, RenderingError) as temporary:
+        image.save(temporary, **options)

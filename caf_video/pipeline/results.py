@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from caf_video.errors import CafVideoError
-from caf_video.files import written_whole
+from caf_video.files import reason, written_whole
 
 
 def output_folder(folder: Path) -> Path:
@@ -23,7 +23,7 @@ def output_folder(folder: Path) -> Path:
     except FileExistsError as error:
         raise CafVideoError(f"{folder} is a file, not a folder: choose another folder") from error
     except OSError as error:
-        raise CafVideoError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise CafVideoError(f"cannot make the folder {folder}: {reason(error)}") from error
     return folder
 
 
@@ -60,11 +60,8 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    try:
-        with written_whole(path) as temporary, temporary.open("wb") as file:
-            write(file)
-    except OSError as error:
-        raise CafVideoError(f"cannot write {path}: {error.strerror}") from error
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        write(file)
 
 
 def read_json(path: Path) -> Any:
@@ -76,6 +73,6 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CafVideoError(f"cannot read {path}: {error.strerror}") from error
+        raise CafVideoError(f"cannot read {path}: {reason(error)}") from error
     except ValueError as error:
         raise CafVideoError(f"{path} is not JSON: delete it") from error

@@ -14,7 +14,7 @@ from caf_video.localization.boxes import require_boxes
 
 
 @dataclass(frozen=True)
-class View:
+class Geometry:
     """What is shown of an image: the whole or its centre, after a resize that does not keep aspect.
 
     Attributes:
@@ -58,6 +58,6 @@ class View:
         return np.trunc(array * (new / old) - np.array(self.offset(image_size)[::-1] * 2))
 
 
-WHOLE_IMAGE = View("whole image")
-SQUARE_224 = View("224 x 224", resized=(224, 224))
-CENTER_OF_256 = View("centre 224 x 224 of 256 x 256", resized=(256, 256), cropped=(224, 224))
+WHOLE_IMAGE = Geometry("whole image")
+SQUARE_224 = Geometry("224 x 224", resized=(224, 224))
+CENTER_OF_256 = Geometry("centre 224 x 224 of 256 x 256", resized=(256, 256), cropped=(224, 224))

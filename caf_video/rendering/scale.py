@@ -1,0 +1,14 @@
+"""Frames and heatmaps at the size they are drawn in."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def scaled_to_width(picture: NDArray, width: int) -> NDArray:
+    """A frame (height, width, 3) or a heatmap (height, width) at this width, its aspect kept."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    if picture.shape[:2] == (height, width):
+        return picture
+    method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=method))
