@@ -15,6 +15,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,8 +129,11 @@ def main() -> int:
             group = _group_of(item)
             limit = 3 * seconds[group] + 10
             jobs[pool.submit(mutate_and_test, item.mutations, _tests(group), limit)] = item.job_id
-        for job in track(as_completed(jobs), "mutants", total=len(jobs)):
-            database.set_result(jobs[job], job.result())
+        try:
+            for job in track(as_completed(jobs), "mutants", total=len(jobs)):
+                database.set_result(jobs[job], job.result())
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C only what has begun is waited for
         report = _report([*database.completed_work_items])
     print(report)
     (out / "mutants.md").write_text(report, encoding="utf-8")
@@ -137,7 +141,8 @@ def main() -> int:
 
 
 def _settle(copies: str) -> None:
-    """Give this process a copy of the working tree to work in."""
+    """Give this process a copy of the working tree to work in, and leave Ctrl-C to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     copy = Path(copies) / str(os.getpid())
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(command, text=True).split("\0"):
