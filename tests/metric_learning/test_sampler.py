@@ -63,6 +63,11 @@ def test_with_fewer_than_p_classes_all_are_drawn() -> None:
         assert len(batch) == 6
 
 
+def test_two_samples_of_two_classes_are_enough() -> None:
+    for batch in sampler_of(classes_per_batch=2, samples_per_class=2):
+        assert sorted(Counter(LABELS[position] for position in batch).values()) == [2, 2]
+
+
 def test_it_serves_a_data_loader() -> None:
     loader = DataLoader(list(range(len(LABELS))), batch_sampler=sampler_of())
     assert [batch.tolist() for batch in loader] == list(sampler_of())
