@@ -6,7 +6,7 @@ BIN := .venv/bin
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint format clean
+.PHONY: help install demo test bench mutants lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: .venv/installed lint ## lint, types and all tests
 
 bench: .venv/installed ## ratios against named peers, one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --out runs/bench
+
+mutants: .venv/installed ## small errors that the tests would not notice, a sample, an hour
+	$(BIN)/python -m pip install --quiet -e '.[mutants]'
+	$(BIN)/python -m benchmarks.mutants --out runs/mutants
 
 lint: .venv/installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ def problems() -> dict[str, Tensor]:
 
 
 def best_filter(matrix: Tensor) -> Tensor:
-    """Method 1.1 for one M (d, n), as written: eigenvalues, bisection for λ, the hard case."""
+    """Maths 1.1 for one M (d, n), as written: eigenvalues, bisection for λ, the hard case."""
     eigenvalues, vectors = torch.linalg.eigh(matrix.T @ matrix)
     live = eigenvalues > FLAT * eigenvalues.max()
     ones = vectors.T @ torch.ones(len(vectors), dtype=matrix.dtype)

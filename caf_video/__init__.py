@@ -19,8 +19,9 @@ if TYPE_CHECKING:
         grad_cam,
         retrieval_grad_cam,
     )
-    from caf_video.data import FeatureStore, VideoReader
-    from caf_video.models import load_backbone
+    from caf_video.data.features import FeatureStore
+    from caf_video.data.video.reader import VideoReader
+    from caf_video.models.backbones import load_backbone
     from caf_video.training import load_run
 
 # Found on first use: the processes that open videos import no torch.
@@ -31,9 +32,9 @@ _HOMES = {
     "frame_influence": "attention",
     "grad_cam": "attention",
     "retrieval_grad_cam": "attention",
-    "FeatureStore": "data",
-    "VideoReader": "data",
-    "load_backbone": "models",
+    "FeatureStore": "data.features",
+    "VideoReader": "data.video.reader",
+    "load_backbone": "models.backbones",
     "load_run": "training",
 }
 

@@ -31,7 +31,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo on two sessions a split, with a backbone of random weights and two steps."""
     import torch
 
-    from caf_video.models import load_backbone
+    from caf_video.models.backbones import load_backbone
     from caf_video.pipeline.demo import run_demo
 
     torch.manual_seed(0)
@@ -136,7 +136,7 @@ def test_only_correct_and_only_wrong_part_the_split(demo: Path, tmp_path: Path) 
 
 
 def test_explain_without_training_overlays_a_video(demo: Path, tmp_path: Path) -> None:
-    from caf_video.data import probe_video
+    from caf_video.data.video.reader import probe_video
 
     video = next((demo / "clips" / "clips").rglob("*.mp4"))
     caf_video(
@@ -149,7 +149,7 @@ def test_explain_without_training_overlays_a_video(demo: Path, tmp_path: Path) -
 
 
 def test_a_demo_that_is_run_again_does_nothing_twice(demo: Path) -> None:
-    from caf_video.models import load_backbone
+    from caf_video.models.backbones import load_backbone
     from caf_video.pipeline.demo import run_demo
 
     before = {
@@ -165,7 +165,7 @@ def test_a_demo_that_is_run_again_does_nothing_twice(demo: Path) -> None:
 def test_a_demo_interrupted_in_training_is_told_to_be_run_again_as_it_was(
     demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caf_video.models import load_backbone
+    from caf_video.models.backbones import load_backbone
     from caf_video.pipeline.demo import run_demo
     from caf_video.training import TrainingInterrupted
 

@@ -1,6 +1,9 @@
-"""Attention: pure mathematics on tensors: cut a network, solve for filters, make heatmaps.
+"""Where a network looked, as mathematics on tensors: filters, their solvers, heatmaps, Grad-CAM.
 
-Imports nothing of ours but errors; its foreign door is torch.
+cutting/ runs any network up to a layer and from it on; solvers/ find the filters. Neither knows of
+the other; explain, explain_clip and gradcam bring them together.
+
+Imports: nothing of ours; torch from outside.
 Law: same input, same output; the model is left as it was found.
 """
 

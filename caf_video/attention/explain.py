@@ -249,7 +249,7 @@ def _warn_of_flat(
     advice = f'; layer="{other}" tells something' if other else ""
     warn_caller(
         f"the filters of layer {cut.name} say nothing: the network {MEANING[flat]}{advice} "
-        "(docs/mathematics.md, section 1.8)"
+        "(docs/mathematics.md, section 1.6)"
     )
 
 

@@ -1,6 +1,6 @@
 """Heatmaps to boxes and to numbers, under named protocols; agreement with published evaluators.
 
-Imports nothing of ours but errors; its foreign door is cv2.
+Imports: nothing of ours; cv2 from outside.
 Law: agrees with the known answers.
 """
 

@@ -1,6 +1,6 @@
-"""Ranking losses on embeddings and the class-balanced batch sampler.
+"""Ranking losses on embeddings, and the class-balanced batch sampler.
 
-Imports nothing of ours but errors; its foreign door is torch.
+Imports: nothing of ours; torch from outside.
 Law: same input, same output.
 """
 

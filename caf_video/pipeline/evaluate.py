@@ -14,7 +14,7 @@ from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.retrieval.metrics import (
+from caf_video.retrieval import (
     RetrievalResult,
     chance_recall,
     normalized_mutual_information,

@@ -22,7 +22,7 @@ from caf_video.pipeline.extract import describe, sample_features
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
-from caf_video.retrieval.index import EmbeddingIndex
+from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64

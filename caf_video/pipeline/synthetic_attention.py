@@ -9,15 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import explain_clip, feature_norm, frame_influence, retrieval_grad_cam
-from caf_video.attention.heatmap import resize_maps
+from caf_video.attention import (
+    explain_clip,
+    feature_norm,
+    frame_influence,
+    resize_maps,
+    retrieval_grad_cam,
+)
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.evaluation import box_area_share, box_prior, energy_in_box, pointing_game
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.evaluate import Evaluation, open_features, test_maps
-from caf_video.retrieval.index import EmbeddingIndex
+from caf_video.retrieval import EmbeddingIndex
 from caf_video.synthetic import OPPOSITES
 from caf_video.training import ClipRun
 

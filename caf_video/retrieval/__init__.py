@@ -1,6 +1,6 @@
 """Nearest neighbours and what is measured with them: R@K, NMI, the correctness gate.
 
-Imports nothing of ours but errors; its foreign door is faiss.
+Imports: nothing of ours; faiss and, to take tensors, torch from outside.
 Law: agrees with brute force.
 """
 

@@ -143,7 +143,7 @@ def _geometric_nmi(one: np.ndarray, other: np.ndarray) -> float:
 def _classes(labels: Sequence[str]) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Code of each label (n,), the classes in order, and whose class has another sample (n,)."""
     classes, codes = np.unique(np.asarray(labels), return_inverse=True)
-    counted = np.bincount(codes, minlength=1)[codes] > 1
+    counted = np.bincount(codes)[codes] > 1
     if not counted.any():
         raise InputError("no class has two samples: there is no right neighbour to find")
     return codes, [str(label) for label in classes], counted

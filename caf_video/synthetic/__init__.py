@@ -1,6 +1,9 @@
 """Synthetic driving clips, and still pictures: road scenes in which one object decides the class.
 
-Imports of ours only data, for the manifest, boxes and image sets; doors: cv2, av and PIL.
+world/ is what there is, and where the evidence is; painting/ is how it looks, and the only one of
+the two that knows of the other.
+
+Imports: data, for the manifest, boxes and image sets; cv2, av and PIL from outside.
 Law: with its evidence painted out a clip does not depend on the class, and differs only in the box.
 """
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from caf_video.data.images import ImageError, image_size
-from caf_video.data.images.image import Box
+from caf_video.data.images import Box, ImageError, image_size
 from caf_video.errors import CafVideoError, InputError
 from caf_video.files import written_whole
 from caf_video.synthetic.picture_scene import (

@@ -1,6 +1,7 @@
 """Lightning modules and data modules: glue, no mathematics.
 
-Imports metric_learning, models, data, retrieval and errors; its foreign door is pytorch_lightning.
+Imports: metric_learning, models, data and retrieval; torch, pytorch_lightning and omegaconf from
+outside.
 Law: a checkpoint holds plain values and loads with ``weights_only=True``.
 """
 

@@ -100,7 +100,8 @@ def test_a_hanging_process_does_not_outlive_a_killed_caller(tmp_path: Path) -> N
     script = tmp_path / "caller.py"
     script.write_text(
         "import os, pathlib, time\n"
-        "from caf_video.data import Clip, check_clips\n"
+        "from caf_video.data.check import check_clips\n"
+        "from caf_video.data.manifest import Clip\n"
         "def hang(*_):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(600)\n"
@@ -118,7 +119,7 @@ def test_a_hanging_process_does_not_outlive_a_killed_caller(tmp_path: Path) -> N
 
 
 def test_the_processes_import_no_torch() -> None:
-    """It costs seconds in each; `caf_video.data` imports it on first use of what needs it."""
+    """It costs seconds in each; only `data.features` and `data.frames` need it."""
     code = (
         "import sys, caf_video.data.check as check; "
         "sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"

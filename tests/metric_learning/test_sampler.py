@@ -57,6 +57,11 @@ def test_with_fewer_than_p_classes_all_are_drawn() -> None:
         assert len(batch) == 6
 
 
+def test_two_samples_of_two_classes_are_enough() -> None:
+    for batch in batches_of(sampler_of(classes_per_batch=2, samples_per_class=2)):
+        assert sorted(Counter(LABELS[position] for position in batch).values()) == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [

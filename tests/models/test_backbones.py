@@ -19,10 +19,11 @@ from torchvision.models import get_model
 from torchvision.transforms.functional import to_pil_image
 
 from caf_video.errors import InputError
-from caf_video.models import BACKBONES, Backbone, WeightsError, fastest_precision, load_backbone
+from caf_video.models.architectures import BACKBONES
+from caf_video.models.backbones import Backbone, fastest_precision, load_backbone
 from caf_video.models.folding import fold_batch_norm
 from caf_video.models.preprocessing import size_for
-from caf_video.models.weights import weights_digest
+from caf_video.models.weights import WeightsError, weights_digest
 
 CHANNELS = {
     "resnet18": (256, 512),

@@ -13,11 +13,12 @@ from torchvision.models import get_model
 
 import caf_video
 from caf_video.errors import InputError
-from caf_video.models import WeightsError, load_backbone
 from caf_video.models.acol import ACoLHead
 from caf_video.models.adl import AttentionDropout, adl_placement
+from caf_video.models.backbones import load_backbone
 from caf_video.models.image_network import IMAGE_BACKBONES, ImageNetwork
 from caf_video.models.vgg_gap import VGGGap
+from caf_video.models.weights import WeightsError
 
 # Stride of the last map, and its channels.
 MAPS = {

@@ -15,7 +15,8 @@ from caf_video.attention import explain, grad_cam
 from caf_video.cli import main
 from caf_video.data.images import read_image
 from caf_video.errors import CafVideoError, InputError
-from caf_video.models import ImageNetwork, load_backbone
+from caf_video.models.backbones import load_backbone
+from caf_video.models.image_network import ImageNetwork
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_backbone, of_run
 from caf_video.pipeline.localize.inputs import inputs_for
 from caf_video.pipeline.localize.stage import localize

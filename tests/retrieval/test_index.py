@@ -95,6 +95,23 @@ def test_a_query_is_left_out_by_its_id_and_not_by_its_place(generator: torch.Gen
     assert strangers.positions[:, 0].tolist() == [7, 3]
 
 
+def test_without_ids_no_item_is_left_out() -> None:
+    found = EmbeddingIndex(np.array([[0.0], [1.0], [3.0]])).search(np.array([[0.1]]), neighbours=3)
+    assert found.positions.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0])
+def test_far_queries_have_more_candidates_than_float32_can_order(
+    scale: float, generator: torch.Generator
+) -> None:
+    """From so far away the squares in float32 differ by less than their rounding."""
+    points = scale * torch.randn(400, 4, generator=generator, dtype=torch.float64)
+    queries = scale * 1e7 * torch.randn(25, 4, generator=generator, dtype=torch.float64)
+    found = EmbeddingIndex(points).search(queries, neighbours=3)
+    expected, _ = brute_force(points.numpy(), queries.numpy(), [-1] * 25, 3)
+    np.testing.assert_array_equal(found.positions, expected)
+
+
 def test_a_query_beyond_float32_still_has_its_neighbours() -> None:
     points = np.array([[0.0, 0.0], [1e-30, 0.0], [0.0, 1e-30]])
     found = EmbeddingIndex(points).search(np.array([[1e20, 0.0]]), neighbours=1)

@@ -10,7 +10,7 @@ import torch
 
 from caf_video.data.images import ImageSetError, read_image
 from caf_video.errors import CafVideoError, InputError
-from caf_video.models import ImageNetwork
+from caf_video.models.image_network import ImageNetwork
 from caf_video.training import ImageDataModule
 from caf_video.training.image_description import digest_of
 

@@ -12,7 +12,7 @@ import torch
 from caf_video.data.images import read_image
 from caf_video.errors import InputError
 from caf_video.metric_learning import NPairLoss, TripletLoss, unit_norm
-from caf_video.models import ImageNetwork
+from caf_video.models.image_network import ImageNetwork
 from caf_video.training import (
     CheckpointError,
     ClassifierModule,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from caf_video.errors import InputError
-from caf_video.models import ImageNetwork
+from caf_video.models.image_network import ImageNetwork
 from caf_video.training.optimizers import adam, adamw_one_cycle, sgd_linear, sgd_steps
 
 

@@ -1,1 +1,1 @@
-"""Frame-exact reading of any video: decord where it can be trusted, PyAV elsewhere."""
+"""Frame-exact reading of any video: decord where it can be trusted, PyAV elsewhere (maths 5)."""

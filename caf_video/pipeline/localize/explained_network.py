@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from caf_video.data.images import ImageSet
 from caf_video.metric_learning import unit_norm
-from caf_video.models import Backbone, Preprocessing
+from caf_video.models.backbones import Backbone
+from caf_video.models.preprocessing import Preprocessing
 from caf_video.pipeline.progress import device
 from caf_video.training import RETRIEVAL, ImageRun, load_image_run
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from caf_video.attention import AttentionWarning, cam, explain, feature_norm, grad_cam
 from caf_video.errors import InputError
-from caf_video.models import ACoLHead
+from caf_video.models.acol import ACoLHead
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]  # tail, A (n, c, h, w), classes (n,)
 

@@ -48,7 +48,7 @@ def test_the_table_of_presets_is_that_of_the_paper_and_its_codes() -> None:
 
 
 def as_written(matrix: Tensor, preset: Preset, seed: int) -> tuple[Tensor, int]:
-    """Method 1: gradient descent on a raw filter, the loss seen through f / ||f||."""
+    """Maths 1: gradient descent on a raw filter, the loss seen through f / ||f||."""
     generator = torch.Generator().manual_seed(seed)
     raw = {
         "uniform": lambda: torch.rand(3, 4, generator=generator),

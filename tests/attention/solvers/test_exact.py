@@ -25,7 +25,7 @@ def loss_of(matrix: Tensor, filters: Tensor, wanted: Tensor | None = None) -> Te
 
 
 def best_filter(matrix: Tensor) -> Tensor:
-    """Method 1.1 for one M (d, n), as written: eigenvalues, bisection for lambda, the hard case."""
+    """Maths 1.1 for one M (d, n), as written: eigenvalues, bisection for lambda, the hard case."""
     scale = matrix.abs().max().double()
     m = matrix.double() / (scale if scale > 0 else 1.0)
     n = m.shape[1]
