@@ -1,21 +1,57 @@
 """The command `caf-video`: its subcommands in the order of a user's work, and how it ends."""
 
+import platform
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from caf_video.cli import learn, look, prepare
-from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures
+from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
 
 app = typer.Typer(
-    help="Where a network looked: in an image, and in every frame of a driving clip.\n\n"
-    "A folder of videos with a list of events becomes a trained clip embedding in four steps:\n"
-    "check, extract, train, evaluate; `explain` then shows where it looked. `caf-video demo` does "
-    "all of it on synthetic clips.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        ours, torch = version("caf_video"), version("torch")
+        out.print(
+            f"caf-video {ours} (Python {platform.python_version()}, torch {torch})",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def caf_video(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Where a network looked: in an image, and in every frame of a driving clip.
+
+    A folder of videos with a list of events becomes a trained clip embedding in four steps:
+    check, extract, train, evaluate; `explain` then shows where it looked.
+
+    \b
+    To begin with:
+      caf-video demo                                 the whole job, on synthetic clips
+      caf-video explain VIDEO --backbone resnet18    any video, nothing to train
+      caf-video COMMAND --help                       what a command does and takes
+    """
+
 
 app.command()(prepare.synth)
 app.command()(prepare.synth_pictures)

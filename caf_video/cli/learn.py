@@ -11,9 +11,10 @@ from caf_video.cli.console import one_line_failures, out, track
 
 
 def train(context: typer.Context) -> None:
-    """Train an embedder of clips or images, or a classifier; arguments are Hydra's (`--help`).
+    """Train an embedder of clips or images, or a classifier.
 
-    Examples: caf-video train features=FEATURES run_dir=runs/mine loss=n_pair;
+    Arguments are Hydra's (`--help`). Examples:
+    caf-video train features=FEATURES run_dir=runs/mine loss=n_pair;
     caf-video train --config-name retrieval data=cub root=CUB_200_2011 run_dir=runs/cub;
     caf-video train --config-name classifier data=cub tuning=adl root=CUB_200_2011 run_dir=runs/adl
     """
@@ -43,7 +44,10 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
 ) -> None:
-    """Measure a run: R@1, 2, 4, 8 and NMI, beside chance and what nobody trained."""
+    """Measure a run of clips: R@1, 2, 4, 8 and NMI.
+
+    They stand beside chance and what nobody trained.
+    """
     from caf_video.pipeline.evaluate import evaluate as evaluate_run
     from caf_video.pipeline.files import write_json
 

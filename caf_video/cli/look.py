@@ -22,7 +22,7 @@ def explain(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[VIDEO_OR_CLIP_ID]...", help="Clips of the run, or video files. None: all."
+            metavar="VIDEO_OR_CLIP_ID", help="Clips of the run, or video files. None: all."
         ),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
@@ -40,7 +40,9 @@ def explain(
     split: Annotated[str, typer.Option(help="Where neighbours are searched.")] = "test",
     backbone: Annotated[
         str | None,
-        typer.Option(help="Without --model: explain this pretrained classifier on the videos."),
+        typer.Option(
+            help="Without --model: explain this pretrained classifier (names: `extract --help`)."
+        ),
     ] = None,
     weights: Weights = "default",
     stride: Stride = 32,
@@ -130,7 +132,7 @@ def localize(
         int | None, typer.Option(help="Processes that measure; one for each core.", min=1)
     ] = None,
 ) -> None:
-    """Measure localisation (WSOL): boxes of every method, under named protocols, gated.
+    """Measure boxes of heatmaps (WSOL) under named protocols.
 
     With --backbone, Table 1: GT-known, top-1 and top-5. With --model RUN, Table 2 (a classifier) or
     Table 3 (an embedding: R@1-gated, beside NMI and R@1). With --json, an interrupted run goes on
@@ -194,9 +196,10 @@ def demo(
     backbone: BackboneName = "efficientnet_lite0",
     weights: Weights = "default",
 ) -> None:
-    """The whole job on synthetic driving clips: render, check, extract, train, evaluate, explain.
+    """Do the whole job on synthetic driving clips.
 
-    Goes on where it was interrupted. Ends with a table and a report to open.
+    Renders, checks, extracts, trains, evaluates and explains. Goes on where it was interrupted.
+    Ends with a table and a report to open.
     """
     from caf_video.pipeline.demo import run_demo
 

@@ -26,9 +26,10 @@ def synth(
     test_sessions: Annotated[int, typer.Option(help="Sessions to test on.", min=0)] = 20,
     seed: Annotated[int, typer.Option(help="Another seed, other sessions.", min=0)] = 0,
 ) -> None:
-    """Render synthetic driving clips: mp4 files, manifest.csv and the boxes of the evidence.
+    """Render synthetic driving clips with a known truth.
 
-    Each session holds one clip of every event class. What is rendered already stays.
+    Writes mp4 files, manifest.csv and boxes.csv, the boxes of the evidence. Each session holds one
+    clip of every event class. What is rendered already stays.
     """
     from caf_video.pipeline.files import output_folder
     from caf_video.synthetic import write_driving_clips
@@ -52,10 +53,10 @@ def synth_pictures(
     size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 160,
     seed: Annotated[int, typer.Option(help="Another seed, other pictures.", min=0)] = 0,
 ) -> None:
-    """Render still pictures of 12 road objects: JPEG files and images.csv with labels and boxes.
+    """Render still pictures of 12 road objects.
 
-    For `train --config-name retrieval` or `classifier`, and `localize --dataset folder`. What is
-    rendered already stays.
+    Writes JPEG files and images.csv, their labels and boxes. For `train --config-name retrieval` or
+    `classifier`, and `localize --dataset folder`. What is rendered already stays.
     """
     from caf_video.pipeline.files import output_folder
     from caf_video.synthetic import write_pictures
@@ -84,9 +85,9 @@ def check(
     timeout_seconds: Annotated[float, typer.Option(help="Time limit for one clip.")] = 30.0,
     workers: Annotated[int, typer.Option(help="Processes that open clips.", min=1)] = 2,
 ) -> None:
-    """Open every clip as training would, and report those that cannot be read.
+    """Open every clip, and report those that cannot be read.
 
-    Exit code 1 if there are any.
+    Opens them as training would. Exit code 1 if any cannot be read.
     """
     from caf_video.pipeline.check import check as check_clips
 
@@ -141,7 +142,7 @@ def extract(
         typer.Option(help="float32, bfloat16, or 'fastest': bfloat16 where the CPU has it."),
     ] = "fastest",
     workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
-    seed: Annotated[int, typer.Option(help="Of the splits, for clips that have none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the splits drawn for clips that have none.")] = 0,
 ) -> None:
     """Turn the clips' frames into frozen feature maps on disk.
 
