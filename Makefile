@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench mutants lint format clean
+.PHONY: help install demo test test-oldest bench mutants lint format hooks clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: .venv/installed ## make .venv and install the package with its development tools
 
@@ -24,6 +25,19 @@ demo: .venv/installed ## the whole job on synthetic driving clips (OUT=runs/demo
 
 test: .venv/installed lint ## lint, types and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10
+
+# A dependency of a dependency is the newest, and an old release may call what that deprecates.
+test-oldest: $(OLDEST)/installed ## all tests with the oldest dependencies (PYTHON=python3.11)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -W default::DeprecationWarning
+
+$(OLDEST)/installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/uv pip compile --quiet --resolution lowest-direct --python $(OLDEST)/bin/python \
+		--output-file $(OLDEST)/versions.txt pyproject.toml
+	$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python \
+		--constraint $(OLDEST)/versions.txt --editable '.[dev]'
+	touch $@
 
 bench: .venv/installed ## ratios against named peers, one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --out runs/bench
@@ -41,5 +55,8 @@ format: .venv/installed ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove .venv, caches and runs
-	rm -rf .venv runs dist build .pytest_cache .mypy_cache .ruff_cache
+hooks: .venv/installed ## let git run the checks of .pre-commit-config.yaml before a commit
+	$(BIN)/pre-commit install
+
+clean: ## remove environments, caches and runs
+	rm -rf .venv $(OLDEST) runs dist build .pytest_cache .mypy_cache .ruff_cache

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from caf_video.models.backbones import load_backbone
     from caf_video.training import load_run
 
+    __version__: str
+
 # Found on first use: the processes that open videos import no torch.
 _HOMES = {
     "cam": "attention",
@@ -39,6 +41,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "__version__",
     "CafVideoError",
     "FeatureStore",
     "InputError",
@@ -55,6 +58,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("caf_video")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

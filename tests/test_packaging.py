@@ -11,6 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def no_other_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PYTHONPATH that names the checkout would hide the wheel."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of scripts of an environment that holds the wheel, beside our dependencies."""
@@ -57,3 +63,15 @@ def test_the_wheel_is_what_runs_and_carries_its_configuration(installed: Path) -
     carried = {path.relative_to(configuration) for path in Path(configuration).rglob("*.yaml")}
     conf = ROOT / "conf"
     assert carried == {path.relative_to(conf) for path in conf.rglob("*.yaml")}
+
+
+def test_the_wheel_carries_its_types_and_its_version(installed: Path) -> None:
+    program = "import caf_video; print(caf_video.__path__[0], caf_video.__version__)"
+    done = subprocess.run(
+        [installed / "python", "-c", program], cwd=installed, capture_output=True, text=True
+    )
+    package, version = done.stdout.split()
+    assert str(installed.parent) in package
+    assert (Path(package) / "py.typed").is_file()
+    told = subprocess.run([installed / "caf-video", "--version"], capture_output=True, text=True)
+    assert told.stdout.startswith(f"caf-video {version} (Python ")

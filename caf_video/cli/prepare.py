@@ -1,0 +1,166 @@
+"""Clips and pictures before any learning: render, check, turn into feature maps."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from caf_video.cli.console import out, track
+from caf_video.cli.options import (
+    BackboneName,
+    Candidates,
+    Stride,
+    Timesteps,
+    Weights,
+    open_backbone,
+    parse_size,
+)
+
+
+def synth(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for clips and manifest.")],
+    train_sessions: Annotated[int, typer.Option(help="Sessions to train on.", min=0)] = 50,
+    val_sessions: Annotated[int, typer.Option(help="Sessions to choose a model by.", min=0)] = 10,
+    test_sessions: Annotated[int, typer.Option(help="Sessions to test on.", min=0)] = 20,
+    seed: Annotated[int, typer.Option(help="Another seed, other sessions.", min=0)] = 0,
+) -> None:
+    """Render synthetic driving clips with a known truth.
+
+    Writes mp4 files, manifest.csv and boxes.csv, the boxes of the evidence. Each session holds one
+    clip of every event class. What is rendered already stays.
+    """
+    from caf_video.pipeline.results import output_folder
+    from caf_video.synthetic import write_driving_clips
+
+    manifest = write_driving_clips(
+        output_folder(folder),
+        train_sessions=train_sessions,
+        val_sessions=val_sessions,
+        test_sessions=test_sessions,
+        seed=seed,
+        track=track,
+    )
+    out.print(f"Clips: {manifest}", soft_wrap=True)
+
+
+def synth_pictures(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for pictures and table.")],
+    train: Annotated[int, typer.Option(help="Pictures of each class to train on.", min=0)] = 60,
+    val: Annotated[int, typer.Option(help="To choose a network by.", min=0)] = 15,
+    test: Annotated[int, typer.Option(help="To test on.", min=0)] = 30,
+    size: Annotated[int, typer.Option(help="Height and width in pixels.", min=32)] = 160,
+    seed: Annotated[int, typer.Option(help="Another seed, other pictures.", min=0)] = 0,
+) -> None:
+    """Render still pictures of 12 road objects.
+
+    Writes JPEG files and images.csv, their labels and boxes. For `train --config-name retrieval` or
+    `classifier`, and `localize --dataset folder`. What is rendered already stays.
+    """
+    from caf_video.pipeline.results import output_folder
+    from caf_video.synthetic import write_pictures
+
+    table = write_pictures(
+        output_folder(folder),
+        train_per_class=train,
+        val_per_class=val,
+        test_per_class=test,
+        seed=seed,
+        size=size,
+        track=track,
+    )
+    out.print(f"Pictures: {table}", soft_wrap=True)
+
+
+def check(
+    manifest: Annotated[
+        Path, typer.Argument(help="Manifest CSV, a folder per class, or a `path label` list.")
+    ],
+    write: Annotated[
+        Path | None, typer.Option(help="Write a manifest of the clips that can be read.")
+    ] = None,
+    timesteps: Timesteps = 3,
+    candidates: Candidates = 3,
+    timeout_seconds: Annotated[float, typer.Option(help="Time limit for one clip.")] = 30.0,
+    workers: Annotated[int, typer.Option(help="Processes that open clips.", min=1)] = 2,
+) -> None:
+    """Open every clip, and report those that cannot be read.
+
+    Opens them as training would. Exit code 1 if any cannot be read.
+    """
+    from caf_video.pipeline.check import check as check_clips
+
+    checked = check_clips(
+        manifest,
+        timesteps=timesteps,
+        candidates=candidates,
+        timeout_seconds=timeout_seconds,
+        workers=workers,
+        good=write,
+        track=track,
+    )
+    kinds: Counter[tuple[str, str, str]] = Counter()
+    for one in checked:
+        if one.info is not None:
+            info = one.info
+            kinds[f"{info.width}x{info.height}", f"{info.fps:.4g}", info.reader] += 1
+    if kinds:
+        table = Table("size", "fps", "reader", "clips")
+        for kind, count in sorted(kinds.items()):
+            table.add_row(*kind, str(count))
+        out.print(table)
+    bad = [one for one in checked if not one.ok]
+    for one in bad:
+        out.print(f"{one.clip.clip_id}: {one.reason}", markup=False, soft_wrap=True)
+    videos = {one.clip.path: one.info.frame_count for one in checked if one.info is not None}
+    out.print(
+        f"{len(checked) - len(bad)} of {len(checked)} clips can be read; "
+        f"their {len(videos)} videos have {sum(videos.values())} frames."
+    )
+    if write is not None:
+        out.print(f"Those that can: {write}", soft_wrap=True)
+    if bad:
+        raise typer.Exit(1)
+
+
+def extract(
+    manifest: Annotated[
+        Path, typer.Argument(help="Manifest CSV, a folder per class, or a `path label` list.")
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the feature store.")],
+    backbone: BackboneName = "efficientnet_lite0",
+    weights: Weights = "default",
+    stride: Stride = 32,
+    size: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH that frames are resized to, multiples of 32.")
+    ] = "256x448",
+    timesteps: Timesteps = 3,
+    candidates: Candidates = 3,
+    precision: Annotated[
+        str,
+        typer.Option(help="float32, bfloat16, or 'fastest': bfloat16 where the CPU has it."),
+    ] = "fastest",
+    workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
+    seed: Annotated[int, typer.Option(help="Of the splits drawn for clips that have none.")] = 0,
+) -> None:
+    """Turn the clips' frames into frozen feature maps on disk.
+
+    Goes on where it was interrupted. Clips without a split get one, whole sessions at a time.
+    """
+    from caf_video.pipeline.extract import extract as extract_features
+
+    network = open_backbone(backbone, weights, stride, precision)
+    store = extract_features(
+        manifest,
+        folder,
+        backbone=network,
+        size=parse_size(size),
+        timesteps=timesteps,
+        candidates=candidates,
+        workers=workers,
+        seed=seed,
+        track=track,
+    )
+    out.print(f"Features: {store.folder}", soft_wrap=True)
+    out.print(f"Next: caf-video train features={store.folder} run_dir=RUN", soft_wrap=True)
