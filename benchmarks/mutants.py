@@ -41,7 +41,10 @@ GROUPS = {
     "retrieval": (["retrieval"], ["tests/retrieval"]),
     "metric_learning": (["metric_learning"], ["tests/metric_learning"]),
     "localization": (["localization"], ["tests/localization"]),
-    "attention/solvers": (["attention/solvers"], ["tests/attention/solvers"]),
+    "attention/solvers": (
+        ["attention/solvers"],
+        ["tests/attention/solvers", "tests/attention/test_affine_head.py"],
+    ),
     "pipeline": (
         [
             "pipeline/evaluate.py",
