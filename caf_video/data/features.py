@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -82,6 +83,30 @@ class ClipFeatures:
     feature_maps: Tensor
     frame_indices: Tensor
     times_seconds: Tensor
+
+    def middle_frames(self) -> "MiddleFrames":
+        """The frames used at test: of each timestep's candidates the middle one."""
+        middle = self.feature_maps.shape[1] // 2
+        return MiddleFrames(
+            self.feature_maps[:, middle],
+            self.frame_indices[:, middle].numpy(),
+            self.times_seconds[:, middle].numpy(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MiddleFrames:
+    """One frame a timestep: its feature map, where it is and when it appears.
+
+    Attributes:
+        feature_maps: (t, c, h, w), of the type of those it was taken from.
+        frame_indices: Positions in the video, int64, (t,).
+        times_seconds: float64, (t,).
+    """
+
+    feature_maps: Tensor
+    frame_indices: np.ndarray
+    times_seconds: np.ndarray
 
 
 class FeatureStore:

@@ -16,10 +16,11 @@ from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
-from caf_video.pipeline.evaluate import Evaluation, evaluate, open_run
+from caf_video.pipeline.evaluate import Evaluation, evaluate
 from caf_video.pipeline.explain import ExplainedClip, draw_clip, explain_clips, write_explanations
 from caf_video.pipeline.extract import extract
 from caf_video.pipeline.files import output_folder, read_json, write_json
+from caf_video.pipeline.opened import open_features, open_run, split_maps
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.synthetic_attention import (
     influence_of_evidence,
@@ -27,7 +28,6 @@ from caf_video.pipeline.synthetic_attention import (
     played_backwards,
     score_attention,
     solve,
-    split_maps,
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
@@ -108,7 +108,7 @@ def run_demo(
         evaluation = evaluate(run_folder, track=track)
     boxes_csv = manifest.parent / "boxes.csv"
     run = open_run(run_folder)
-    maps = split_maps(run, evaluation)
+    maps = split_maps(open_features(run), evaluation.clips)
     with seconds.stage("attention"):
         filters = solve(l2_caf, run, maps)
     with seconds.stage("score"):

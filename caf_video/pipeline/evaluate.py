@@ -1,7 +1,7 @@
 """run ─► R@K, NMI and the gate, beside what a trained embedding must beat."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from caf_video.data.clips import require_evaluable
-from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
-from caf_video.models.recurrent import RecurrentEmbedder
-from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.pipeline.opened import maps_at_test, open_features, open_run, untrained
+from caf_video.pipeline.progress import Track, quietly
 from caf_video.retrieval.metrics import (
     RetrievalResult,
     chance_recall,
     normalized_mutual_information,
     recall_at_k,
 )
-from caf_video.training import ClipRun, load_clip_run
 
 Embed = Callable[[Tensor], Tensor]  # feature maps (b, t, c, h, w) to embeddings (b, d)
 
@@ -99,7 +97,7 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
     }
     rows: dict[str, list[Tensor]] = {name: [] for name in embeds}
     for clip in track(clips, description=f"Embedding the {split} split", total=len(clips)):
-        maps = test_maps(store, clip.clip_id)[None]
+        maps = maps_at_test(store.read(clip.clip_id))[None]
         for name, embed in embeds.items():
             rows[name].append(embed(maps).cpu())
     labels, ids = [clip.label for clip in clips], [clip.clip_id for clip in clips]
@@ -115,40 +113,3 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
         chance=chance_recall(labels),
         baselines={name: result.recall for name, result in results.items()},
     )
-
-
-def open_run(folder: Path) -> ClipRun:
-    """A trained run of clips, its network on the device.
-
-    Raises:
-        CheckpointError: There is none, it cannot be used, or it is of images.
-    """
-    run = load_clip_run(folder)
-    run.model.to(device())
-    return run
-
-
-def open_features(run: ClipRun) -> FeatureStore:
-    """The features that a run was trained on.
-
-    Raises:
-        CafVideoError: They are gone, or are now of another kind.
-    """
-    store = FeatureStore.open(run.config["features"])
-    run.require_features(store.description)
-    return store
-
-
-def test_maps(store: FeatureStore, clip_id: str) -> Tensor:
-    """The feature maps of a clip at test: the middle frame of each segment, (t, c, h, w)."""
-    maps = store.read(clip_id).feature_maps
-    return maps[:, maps.shape[1] // 2].float().to(device())
-
-
-def untrained(run: ClipRun) -> ClipRun:
-    """The run's network before training: first weights of its seed, the same standardisation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config["seed"])
-        model = RecurrentEmbedder(**run.model.hyperparameters)
-    model.fit_standardisation(run.model.channel_mean.cpu(), run.model.channel_std.cpu())
-    return replace(run, model=model.to(device()).eval())

@@ -12,15 +12,12 @@ from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
 from caf_video.data.features import ClipFeatures, FeatureStore
-from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import SPLITS, Clip, read_manifest
 from caf_video.data.video.reader import VideoReader
-from caf_video.errors import CafVideoError, InputError
-from caf_video.models.backbones import load_backbone
-from caf_video.pipeline.evaluate import open_features, open_run, test_maps
-from caf_video.pipeline.extract import describe, sample_features
+from caf_video.errors import InputError
 from caf_video.pipeline.files import file_name, output_folder, write_json, write_npz
-from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.pipeline.opened import maps_at_test, new_features, open_features, open_run
+from caf_video.pipeline.progress import Track, quietly
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
 from caf_video.retrieval.index import EmbeddingIndex
 from caf_video.training import ClipRun
@@ -112,13 +109,13 @@ def explain_clips(
     gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
     if split not in SPLITS or len(gallery) < 2:
         raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
-    of_gallery = [test_maps(store, clip.clip_id) for clip in gallery]
+    of_gallery = [maps_at_test(store.read(clip.clip_id)) for clip in gallery]
     embeddings = torch.cat([run.embed(maps[None]).cpu() for maps in of_gallery])
     index = EmbeddingIndex(embeddings, [clip.clip_id for clip in gallery])
 
     clips, features = _chosen(run, store, gallery, targets)
-    maps = [_middle(of_clip).float() for of_clip in features]
-    queries = torch.cat([run.embed(of_clip[None].to(device())).cpu() for of_clip in maps])
+    maps = [maps_at_test(of_clip) for of_clip in features]
+    queries = torch.cat([run.embed(of_clip[None]).cpu() for of_clip in maps])
     neighbours = index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
     nearest = [gallery[position] for position in neighbours.positions[:, 0]]
     wanted = [
@@ -129,20 +126,17 @@ def explain_clips(
     explained = []
     chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
     for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
-        batch = torch.stack([maps[i] for i in chunk]).to(device())
+        batch = torch.stack([maps[i] for i in chunk])
         solution = explain_clip(run.model, batch)
         influence = frame_influence(run.model, batch)
         for row, i in enumerate(chunk):
-            indices, times = (
-                values[:, values.shape[1] // 2].numpy()
-                for values in (features[i].frame_indices, features[i].times_seconds)
-            )
-            others = store.read(nearest[i].clip_id).frame_indices
+            frames = features[i].middle_frames()
+            others = store.read(nearest[i].clip_id).middle_frames()
             explained.append(
                 ExplainedClip(
                     clip=clips[i],
-                    frame_indices=indices,
-                    times_seconds=times,
+                    frame_indices=frames.frame_indices,
+                    times_seconds=frames.times_seconds,
                     filters=solution.filters[row].cpu(),
                     losses=solution.losses[row].cpu().numpy(),
                     steps=solution.steps[row].cpu().numpy(),
@@ -150,7 +144,7 @@ def explain_clips(
                     influence=influence[row].cpu().numpy(),
                     solver=solution.solver,
                     nearest=nearest[i],
-                    nearest_frames=others[:, others.shape[1] // 2].numpy(),
+                    nearest_frames=others.frame_indices,
                     distance=float(neighbours.distances[i, 0]),
                 )
             )
@@ -241,7 +235,7 @@ def _chosen(
             features.append(store.read(target))
         elif Path(target).is_file():
             clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
-            features.append(_extracted(run, clips[-1]))
+            features.append(new_features(run, clips[-1]))
         else:
             near = get_close_matches(target, known, n=3)
             advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
@@ -249,25 +243,3 @@ def _chosen(
                 f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
             )
     return clips, features
-
-
-def _extracted(run: ClipRun, clip: Clip) -> ClipFeatures:
-    wanted = run.description
-    backbone = load_backbone(
-        wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision
-    )
-    made = describe(backbone, wanted.size, timesteps=wanted.timesteps, candidates=wanted.candidates)
-    if made.differences(wanted):
-        raise CafVideoError(
-            f"{clip.path.name}: {wanted.backbone} has other weights now than the run was trained "
-            f"on ({wanted.weights}): put those back"
-        )
-    backbone.to(device())
-    transform = backbone.preprocessing(wanted.size)
-    frames = ClipFrames([clip], timesteps=wanted.timesteps, candidates=1, transform=transform)
-    return sample_features(backbone, frames[0])
-
-
-def _middle(features: ClipFeatures) -> Tensor:
-    maps = features.feature_maps
-    return maps[:, maps.shape[1] // 2]

@@ -16,7 +16,8 @@ from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.evaluation import box_area_share, box_prior, energy_in_box, pointing_game
 from caf_video.models.recurrent import RecurrentEmbedder
-from caf_video.pipeline.evaluate import Evaluation, open_features, test_maps
+from caf_video.pipeline.evaluate import Evaluation
+from caf_video.pipeline.opened import open_features
 from caf_video.retrieval.index import EmbeddingIndex
 from caf_video.synthetic import OPPOSITES
 from caf_video.training import ClipRun
@@ -61,12 +62,6 @@ class FrameTruth:
     clips: Tensor
     frames: Tensor
     boxes: Tensor
-
-
-def split_maps(run: ClipRun, evaluation: Evaluation) -> Tensor:
-    """The stored feature maps of every clip of the split, (n, t, c, h, w)."""
-    store = open_features(run)
-    return torch.stack([test_maps(store, clip.clip_id) for clip in evaluation.clips])
 
 
 def solve(method: Method, run: ClipRun, maps: Tensor) -> Tensor:
@@ -131,9 +126,9 @@ def visible_frames(store: FeatureStore, clips: list[Clip], truth: Truth) -> Fram
     """The middle frames of the clips in which the evidence is visible, with its boxes."""
     chosen, frames, boxes = [], [], []
     for position, clip in enumerate(clips):
-        indices = store.read(clip.clip_id).frame_indices
+        indices = store.read(clip.clip_id).middle_frames().frame_indices
         clip_boxes, visible = truth[clip.clip_id]
-        for timestep, index in enumerate(indices[:, indices.shape[1] // 2].tolist()):
+        for timestep, index in enumerate(indices.tolist()):
             if visible[index]:
                 chosen.append(position)
                 frames.append(timestep)
