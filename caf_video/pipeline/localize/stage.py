@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from caf_video.attention.methods import METHODS, Method, require_methods
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
@@ -13,7 +14,6 @@ from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import Subject
 from caf_video.pipeline.localize.inputs import Look, Size, looks
 from caf_video.pipeline.localize.measure import Measurements, measure_images
-from caf_video.pipeline.localize.methods import METHODS, Method, require_methods
 from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
