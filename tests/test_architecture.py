@@ -17,7 +17,7 @@ INWARD = {
     "synthetic": {"data"},
     "retrieval": set(),
     "localization": set(),
-    "evaluation": set(),
+    "evaluation": {"attention"},
     "rendering": set(),
     "training": {"metric_learning", "models", "data", "retrieval"},
 }

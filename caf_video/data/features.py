@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -239,10 +240,7 @@ class FeatureStore:
         """
         file = self._file(clip_id)
         if not file.is_file():
-            raise FeatureStoreError(
-                f"no features of clip {clip_id!r} in {self.folder} (no file {file.name}): "
-                "run `caf-video extract` again, it adds what is missing"
-            )
+            raise self._missing(clip_id)
         try:
             with safe_open(file, framework="pt") as stored:
                 features = ClipFeatures(
@@ -257,6 +255,29 @@ class FeatureStore:
         if not features.feature_maps.isfinite().all():
             raise FeatureStoreError(f"{file} holds features that are not finite: {_REPAIR}")
         return features
+
+    def digest(self, clip_ids: Sequence[str]) -> str:
+        """Digest of what is stored of some clips: another one as soon as a clip is written anew.
+
+        Nothing is read: it is made of the description, and of the size and date of each file.
+
+        Raises:
+            FeatureStoreError: A clip's features are missing.
+        """
+        digest = hashlib.sha256(repr(self.description).encode())
+        for clip_id in clip_ids:
+            try:
+                stat = self._file(clip_id).stat()
+            except OSError as error:
+                raise self._missing(clip_id) from error
+            digest.update(f"{clip_id}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _missing(self, clip_id: str) -> FeatureStoreError:
+        return FeatureStoreError(
+            f"no features of clip {clip_id!r} in {self.folder} (no file "
+            f"{self._file(clip_id).name}): run `caf-video extract` again, it adds what is missing"
+        )
 
     def _file(self, clip_id: str) -> Path:
         # A clip id may hold anything, also a slash.

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from caf_video.attention.methods import METHODS
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import Backbone
@@ -23,11 +24,10 @@ from caf_video.pipeline.files import output_folder, read_json, write_json
 from caf_video.pipeline.opened import open_features, open_run, split_maps
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.synthetic_attention import (
-    influence_of_evidence,
-    l2_caf,
-    played_backwards,
+    evidence_influence,
+    heat_of_frames,
+    opposites_found,
     score_attention,
-    solve,
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
@@ -36,6 +36,8 @@ from caf_video.training import TrainingInterrupted
 
 SIZE = (256, 448)  # height and width, of the clips and of the network's input: nothing is resampled
 EXPLAINED_RIGHT, EXPLAINED_WRONG = 12, 4  # clips in the report
+
+PRIOR_TITLES = {"box-prior": "Mean of training boxes"}
 
 SUMMARY = (
     "Synthetic driving clips, in each of which one object decides the class of the event. A "
@@ -110,11 +112,11 @@ def run_demo(
     run = open_run(run_folder)
     maps = split_maps(open_features(run), evaluation.clips)
     with seconds.stage("attention"):
-        filters = solve(l2_caf, run, maps)
+        heat = heat_of_frames("l2-caf", run, maps)
     with seconds.stage("score"):
-        attention = score_attention(run, evaluation, maps, filters, boxes_csv, SIZE)
-        backwards = played_backwards(run, evaluation, maps)
-        influence = influence_of_evidence(run, evaluation, maps, boxes_csv)
+        attention = score_attention(run, evaluation, maps, heat, boxes_csv, SIZE)
+        backwards = opposites_found(run, evaluation, maps)
+        influence = evidence_influence(run, evaluation, maps, boxes_csv)
     with seconds.stage("explain"):
         ids = _gallery(evaluation)
         explained = explain_clips(run_folder, ids, track=track)
@@ -190,6 +192,7 @@ def _report(
         title="caf_video: the demo",
         summary=SUMMARY,
         metrics=metrics,
+        methods={**{name: method.title for name, method in METHODS.items()}, **PRIOR_TITLES},
         per_class={
             label: (recall, labels.count(label))
             for label, recall in sorted(evaluation.result.per_class.items())

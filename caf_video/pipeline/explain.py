@@ -15,11 +15,11 @@ from caf_video.data.features import ClipFeatures, FeatureStore
 from caf_video.data.manifest import SPLITS, Clip, read_manifest
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
+from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.files import file_name, output_folder, write_json, write_npz
 from caf_video.pipeline.opened import maps_at_test, new_features, open_features, open_run
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
-from caf_video.retrieval.index import EmbeddingIndex
 from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
@@ -109,29 +109,23 @@ def explain_clips(
     gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
     if split not in SPLITS or len(gallery) < 2:
         raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
-    of_gallery = [maps_at_test(store.read(clip.clip_id)) for clip in gallery]
-    embeddings = torch.cat([run.embed(maps[None]).cpu() for maps in of_gallery])
-    index = EmbeddingIndex(embeddings, [clip.clip_id for clip in gallery])
-
+    embedded = embed_split(run, store, split, track=track)
     clips, features = _chosen(run, store, gallery, targets)
-    maps = [maps_at_test(of_clip) for of_clip in features]
-    queries = torch.cat([run.embed(of_clip[None]).cpu() for of_clip in maps])
-    neighbours = index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
-    nearest = [gallery[position] for position in neighbours.positions[:, 0]]
+    nearest = embedded.nearest(_queries(run, embedded, clips, features), clips)
     wanted = [
         i
         for i, clip in enumerate(clips)
-        if only == "all" or (nearest[i].label == clip.label) == (only == "correct")
+        if only == "all" or (nearest.clips[i].label == clip.label) == (only == "correct")
     ]
     explained = []
     chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
     for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
-        batch = torch.stack([maps[i] for i in chunk])
+        batch = torch.stack([maps_at_test(features[i]) for i in chunk])
         solution = explain_clip(run.model, batch)
         influence = frame_influence(run.model, batch)
         for row, i in enumerate(chunk):
             frames = features[i].middle_frames()
-            others = store.read(nearest[i].clip_id).middle_frames()
+            others = store.read(nearest.clips[i].clip_id).middle_frames()
             explained.append(
                 ExplainedClip(
                     clip=clips[i],
@@ -143,9 +137,9 @@ def explain_clips(
                     settled=solution.settled[row].cpu().numpy(),
                     influence=influence[row].cpu().numpy(),
                     solver=solution.solver,
-                    nearest=nearest[i],
+                    nearest=nearest.clips[i],
                     nearest_frames=others.frame_indices,
-                    distance=float(neighbours.distances[i, 0]),
+                    distance=float(nearest.distances[i]),
                 )
             )
     return explained
@@ -243,3 +237,21 @@ def _chosen(
                 f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
             )
     return clips, features
+
+
+def _queries(
+    run: ClipRun,
+    embedded: EmbeddedSplit,
+    clips: Sequence[Clip],
+    features: Sequence[ClipFeatures],
+) -> Tensor:
+    """The embedding of each clip, (q, d): the split's own are there already."""
+    row_of = {clip: row for row, clip in enumerate(embedded.clips)}
+    return torch.stack(
+        [
+            embedded.embeddings[row_of[clip]]
+            if clip in row_of
+            else run.embed(maps_at_test(of_clip)[None])[0].cpu()
+            for clip, of_clip in zip(clips, features, strict=True)
+        ]
+    )
