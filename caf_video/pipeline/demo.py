@@ -118,7 +118,7 @@ def run_demo(
         backwards = opposites_found(run, evaluation, maps)
         influence = evidence_influence(run, evaluation, maps, boxes_csv)
     with seconds.stage("explain"):
-        ids = _gallery(evaluation)
+        ids = clips_to_show(evaluation)
         explained = explain_clips(run_folder, ids, track=track)
         write_explanations(explained, folder / "explained", track=track)
     record = evaluation.record()
@@ -136,7 +136,7 @@ def run_demo(
     }
     write_json(folder / "metrics.json", metrics)
     report = folder / "report.html"
-    write_report(report, _report(metrics, evaluation, explained, boxes_csv, run_folder))
+    write_report(report, demo_report(metrics, evaluation, explained, boxes_csv, run_folder))
     return Demo(metrics, report)
 
 
@@ -158,7 +158,7 @@ class Stopwatch:
             write_json(self._file, self.spent)
 
 
-def _gallery(evaluation: Evaluation) -> list[str]:
+def clips_to_show(evaluation: Evaluation) -> list[str]:
     """Some clips of every class that were right, and some that were wrong."""
     right: dict[str, str] = {}
     wrong: list[str] = []
@@ -170,13 +170,14 @@ def _gallery(evaluation: Evaluation) -> list[str]:
     return [*list(right.values())[:EXPLAINED_RIGHT], *wrong[:EXPLAINED_WRONG]]
 
 
-def _report(
+def demo_report(
     metrics: dict[str, Any],
     evaluation: Evaluation,
     explained: Sequence[ExplainedClip],
     boxes_csv: Path,
     run_folder: Path,
 ) -> Report:
+    """The page of the demo: each clip's strip shows the boxes of the frames that it shows."""
     truth = read_boxes(boxes_csv)
     gallery = []
     for one in explained:
