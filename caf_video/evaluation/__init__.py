@@ -1,9 +1,18 @@
-"""Attention measured against ground truth: arrays in, numbers out.
+"""Attention measured against ground truth, and the baselines of a trained embedding.
 
-Imports: nothing of ours; torch from outside.
+Imports: attention; torch from outside. Arrays in, numbers out.
 Law: the metric of a perfect and of a useless heatmap is known.
 """
 
+from caf_video.evaluation.frozen import mean_pooled, pooled_by_frame
+from caf_video.evaluation.in_time import (
+    VisibleFrames,
+    influence_of_evidence,
+    opposite_found,
+    played_backwards,
+    score_in_time,
+    visible_frames,
+)
 from caf_video.evaluation.pointing import (
     box_area_share,
     box_prior,
@@ -11,4 +20,17 @@ from caf_video.evaluation.pointing import (
     pointing_game,
 )
 
-__all__ = ["box_area_share", "box_prior", "energy_in_box", "pointing_game"]
+__all__ = [
+    "VisibleFrames",
+    "box_area_share",
+    "box_prior",
+    "energy_in_box",
+    "influence_of_evidence",
+    "mean_pooled",
+    "opposite_found",
+    "played_backwards",
+    "pointing_game",
+    "pooled_by_frame",
+    "score_in_time",
+    "visible_frames",
+]

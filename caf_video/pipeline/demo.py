@@ -12,22 +12,22 @@ from typing import Any
 
 import torch
 
+from caf_video.attention.methods import METHODS
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
-from caf_video.pipeline.evaluate import Evaluation, evaluate, open_run
+from caf_video.pipeline.evaluate import Evaluation, evaluate
 from caf_video.pipeline.explain import ExplainedClip, draw_clip, explain_clips, write_explanations
 from caf_video.pipeline.extract import extract
+from caf_video.pipeline.opened import open_features, open_run, split_maps
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import output_folder, read_json, write_json
 from caf_video.pipeline.synthetic_attention import (
-    influence_of_evidence,
-    l2_caf,
-    played_backwards,
+    evidence_influence,
+    heat_of_frames,
+    opposites_found,
     score_attention,
-    solve,
-    split_maps,
 )
 from caf_video.pipeline.train import compose_config, curves, train
 from caf_video.rendering import GalleryItem, Report, write_report
@@ -36,6 +36,8 @@ from caf_video.training import TrainingInterrupted
 
 SIZE = (256, 448)  # height and width, of the clips and of the network's input: nothing is resampled
 EXPLAINED_RIGHT, EXPLAINED_WRONG = 12, 4  # clips in the report
+
+PRIOR_TITLES = {"box-prior": "Mean of training boxes"}
 
 SUMMARY = (
     "Synthetic driving clips, in each of which one object decides the class of the event. A "
@@ -108,15 +110,15 @@ def run_demo(
         evaluation = evaluate(run_folder, track=track)
     boxes_csv = manifest.parent / "boxes.csv"
     run = open_run(run_folder)
-    maps = split_maps(run, evaluation)
+    maps = split_maps(open_features(run), evaluation.clips)
     with seconds.stage("attention"):
-        filters = solve(l2_caf, run, maps)
+        heat = heat_of_frames("l2-caf", run, maps)
     with seconds.stage("score"):
-        attention = score_attention(run, evaluation, maps, filters, boxes_csv, SIZE)
-        backwards = played_backwards(run, evaluation, maps)
-        influence = influence_of_evidence(run, evaluation, maps, boxes_csv)
+        attention = score_attention(run, evaluation, maps, heat, boxes_csv, SIZE)
+        backwards = opposites_found(run, evaluation, maps)
+        influence = evidence_influence(run, evaluation, maps, boxes_csv)
     with seconds.stage("explain"):
-        ids = _gallery(evaluation)
+        ids = clips_to_show(evaluation)
         explained = explain_clips(run_folder, ids, track=track)
         write_explanations(explained, folder / "explained", track=track)
     record = evaluation.record()
@@ -134,7 +136,7 @@ def run_demo(
     }
     write_json(folder / "metrics.json", metrics)
     report = folder / "report.html"
-    write_report(report, _report(metrics, evaluation, explained, boxes_csv, run_folder))
+    write_report(report, demo_report(metrics, evaluation, explained, boxes_csv, run_folder))
     return Demo(metrics, report)
 
 
@@ -156,7 +158,7 @@ class Stopwatch:
             write_json(self._file, self.spent)
 
 
-def _gallery(evaluation: Evaluation) -> list[str]:
+def clips_to_show(evaluation: Evaluation) -> list[str]:
     """Some clips of every class that were right, and some that were wrong."""
     right: dict[str, str] = {}
     wrong: list[str] = []
@@ -168,13 +170,14 @@ def _gallery(evaluation: Evaluation) -> list[str]:
     return [*list(right.values())[:EXPLAINED_RIGHT], *wrong[:EXPLAINED_WRONG]]
 
 
-def _report(
+def demo_report(
     metrics: dict[str, Any],
     evaluation: Evaluation,
     explained: Sequence[ExplainedClip],
     boxes_csv: Path,
     run_folder: Path,
 ) -> Report:
+    """The page of the demo: each clip's strip shows the boxes of the frames that it shows."""
     truth = read_boxes(boxes_csv)
     gallery = []
     for one in explained:
@@ -190,6 +193,7 @@ def _report(
         title="caf_video: the demo",
         summary=SUMMARY,
         metrics=metrics,
+        methods={**{name: method.title for name, method in METHODS.items()}, **PRIOR_TITLES},
         per_class={
             label: (recall, labels.count(label))
             for label, recall in sorted(evaluation.result.per_class.items())

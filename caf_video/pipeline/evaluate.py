@@ -1,26 +1,25 @@
 """run ─► R@K, NMI and the gate, beside what a trained embedding must beat."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from caf_video.data.clips import require_evaluable
-from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
-from caf_video.models.recurrent import RecurrentEmbedder
-from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.retrieval import (
+from caf_video.evaluation import mean_pooled, pooled_by_frame
+from caf_video.pipeline.embed import EmbeddedSplit, embed_split
+from caf_video.pipeline.opened import maps_at_test, open_features, open_run, untrained
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.retrieval.metrics import (
     RetrievalResult,
     chance_recall,
     normalized_mutual_information,
     recall_at_k,
 )
-from caf_video.training import ClipRun, load_clip_run
 
 Embed = Callable[[Tensor], Tensor]  # feature maps (b, t, c, h, w) to embeddings (b, d)
 
@@ -33,27 +32,28 @@ class Evaluation:
     """A trained embedding measured on one split; each clip queries all the others.
 
     Attributes:
-        split: Its name.
-        clips: Its clips, n of them.
-        embeddings: Theirs, (n, d), as retrieval compares them.
+        embedded: The split, its clips and their embeddings.
         result: R@K, the nearest other clip of each, and whether it is right: the gate.
         nmi: Normalised mutual information of k-means clusters and labels.
         chance: Expected R@1 of a random other clip.
         baselines: R@K of embeddings that nobody trained, by name.
     """
 
-    split: str
-    clips: list[Clip]
-    embeddings: Tensor
+    embedded: EmbeddedSplit
     result: RetrievalResult
     nmi: float
     chance: float
     baselines: dict[str, dict[int, float]]
 
+    @property
+    def clips(self) -> list[Clip]:
+        """Those of the split, in the order of the result."""
+        return self.embedded.clips
+
     def record(self) -> dict[str, Any]:
         """All of it but the embeddings, in plain values."""
         return {
-            "split": self.split,
+            "split": self.embedded.split,
             **{f"recall@{k}": share for k, share in self.result.recall.items()},
             "recall@1_frozen": self.baselines[FROZEN][1],
             "recall@1_untrained": self.baselines[UNTRAINED][1],
@@ -88,67 +88,27 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
     """
     run = open_run(run_folder)
     store = open_features(run)
-    clips = read_manifest(store.manifest_path)
-    require_evaluable(clips, split)
-    clips = [clip for clip in clips if clip.split == split]
-    embeds: dict[str, Embed] = {
-        "trained": run.embed,
+    require_evaluable(read_manifest(store.manifest_path), split)
+    embedded = embed_split(run, store, split, track=track)
+    clips = embedded.clips
+    baselines: dict[str, Embed] = {
         UNTRAINED: untrained(run).embed,
-        FROZEN: lambda maps: normalize(maps.mean(dim=(1, 3, 4))),
-        "frozen, pooled frame by frame": lambda maps: normalize(maps.mean(dim=(3, 4)).flatten(1)),
+        FROZEN: mean_pooled,
+        "frozen, pooled frame by frame": pooled_by_frame,
     }
-    rows: dict[str, list[Tensor]] = {name: [] for name in embeds}
-    for clip in track(clips, description=f"Embedding the {split} split", total=len(clips)):
-        maps = test_maps(store, clip.clip_id)[None]
-        for name, embed in embeds.items():
+    rows: dict[str, list[Tensor]] = {name: [] for name in baselines}
+    for clip in track(clips, description="Measuring what nobody trained", total=len(clips)):
+        maps = maps_at_test(store.read(clip.clip_id))[None]
+        for name, embed in baselines.items():
             rows[name].append(embed(maps).cpu())
     labels, ids = [clip.label for clip in clips], [clip.clip_id for clip in clips]
-    embeddings = {name: torch.cat(parts) for name, parts in rows.items()}
-    results = {name: recall_at_k(parts, labels, ids=ids) for name, parts in embeddings.items()}
-    trained = results.pop("trained")
     return Evaluation(
-        split=split,
-        clips=clips,
-        embeddings=embeddings["trained"],
-        result=trained,
-        nmi=normalized_mutual_information(embeddings["trained"], labels),
+        embedded=embedded,
+        result=recall_at_k(embedded.embeddings, labels, ids=ids),
+        nmi=normalized_mutual_information(embedded.embeddings, labels),
         chance=chance_recall(labels),
-        baselines={name: result.recall for name, result in results.items()},
+        baselines={
+            name: recall_at_k(torch.cat(parts), labels, ids=ids).recall
+            for name, parts in rows.items()
+        },
     )
-
-
-def open_run(folder: Path) -> ClipRun:
-    """A trained run of clips, its network on the device.
-
-    Raises:
-        CheckpointError: There is none, it cannot be used, or it is of images.
-    """
-    run = load_clip_run(folder)
-    run.model.to(device())
-    return run
-
-
-def open_features(run: ClipRun) -> FeatureStore:
-    """The features that a run was trained on.
-
-    Raises:
-        CafVideoError: They are gone, or are now of another kind.
-    """
-    store = FeatureStore.open(run.config["features"])
-    run.require_features(store.description)
-    return store
-
-
-def test_maps(store: FeatureStore, clip_id: str) -> Tensor:
-    """The feature maps of a clip at test: the middle frame of each segment, (t, c, h, w)."""
-    maps = store.read(clip_id).feature_maps
-    return maps[:, maps.shape[1] // 2].float().to(device())
-
-
-def untrained(run: ClipRun) -> ClipRun:
-    """The run's network before training: first weights of its seed, the same standardisation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.config["seed"])
-        model = RecurrentEmbedder(**run.model.hyperparameters)
-    model.fit_standardization(run.model.channel_mean.cpu(), run.model.channel_std.cpu())
-    return replace(run, model=model.to(device()).eval())

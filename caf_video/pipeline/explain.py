@@ -12,17 +12,14 @@ from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
 from caf_video.data.features import ClipFeatures, FeatureStore
-from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import SPLITS, Clip, read_manifest
 from caf_video.data.video.reader import VideoReader
-from caf_video.errors import CafVideoError, InputError
-from caf_video.models.backbones import load_backbone
-from caf_video.pipeline.evaluate import open_features, open_run, test_maps
-from caf_video.pipeline.extract import describe, sample_features
-from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.errors import InputError
+from caf_video.pipeline.embed import EmbeddedSplit, embed_split
+from caf_video.pipeline.opened import maps_at_test, new_features, open_features, open_run
+from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
-from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
@@ -112,46 +109,37 @@ def explain_clips(
     gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
     if split not in SPLITS or len(gallery) < 2:
         raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
-    of_gallery = [test_maps(store, clip.clip_id) for clip in gallery]
-    embeddings = torch.cat([run.embed(maps[None]).cpu() for maps in of_gallery])
-    index = EmbeddingIndex(embeddings, [clip.clip_id for clip in gallery])
-
+    embedded = embed_split(run, store, split, track=track)
     clips, features = _chosen(run, store, gallery, targets)
-    maps = [_middle(of_clip).float() for of_clip in features]
-    queries = torch.cat([run.embed(of_clip[None].to(device())).cpu() for of_clip in maps])
-    neighbours = index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
-    nearest = [gallery[position] for position in neighbours.positions[:, 0]]
+    nearest = embedded.nearest(_queries(run, embedded, clips, features), clips)
     wanted = [
         i
         for i, clip in enumerate(clips)
-        if only == "all" or (nearest[i].label == clip.label) == (only == "correct")
+        if only == "all" or (nearest.clips[i].label == clip.label) == (only == "correct")
     ]
     explained = []
     chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
     for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
-        batch = torch.stack([maps[i] for i in chunk]).to(device())
+        batch = torch.stack([maps_at_test(features[i]) for i in chunk])
         solution = explain_clip(run.model, batch)
         influence = frame_influence(run.model, batch)
         for row, i in enumerate(chunk):
-            indices, times = (
-                values[:, values.shape[1] // 2].numpy()
-                for values in (features[i].frame_indices, features[i].times_seconds)
-            )
-            others = store.read(nearest[i].clip_id).frame_indices
+            frames = features[i].middle_frames()
+            others = store.read(nearest.clips[i].clip_id).middle_frames()
             explained.append(
                 ExplainedClip(
                     clip=clips[i],
-                    frame_indices=indices,
-                    times_seconds=times,
+                    frame_indices=frames.frame_indices,
+                    times_seconds=frames.times_seconds,
                     filters=solution.filters[row].cpu(),
                     losses=solution.losses[row].cpu().numpy(),
                     steps=solution.steps[row].cpu().numpy(),
                     settled=solution.settled[row].cpu().numpy(),
                     influence=influence[row].cpu().numpy(),
                     solver=solution.solver,
-                    nearest=nearest[i],
-                    nearest_frames=others[:, others.shape[1] // 2].numpy(),
-                    distance=float(neighbours.distances[i, 0]),
+                    nearest=nearest.clips[i],
+                    nearest_frames=others.frame_indices,
+                    distance=float(nearest.distances[i]),
                 )
             )
     return explained
@@ -241,7 +229,7 @@ def _chosen(
             features.append(store.read(target))
         elif Path(target).is_file():
             clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
-            features.append(_extracted(run, clips[-1]))
+            features.append(new_features(run, clips[-1]))
         else:
             near = get_close_matches(target, known, n=3)
             advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
@@ -251,23 +239,19 @@ def _chosen(
     return clips, features
 
 
-def _extracted(run: ClipRun, clip: Clip) -> ClipFeatures:
-    wanted = run.description
-    backbone = load_backbone(
-        wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision
+def _queries(
+    run: ClipRun,
+    embedded: EmbeddedSplit,
+    clips: Sequence[Clip],
+    features: Sequence[ClipFeatures],
+) -> Tensor:
+    """The embedding of each clip, (q, d): the split's own are there already."""
+    row_of = {clip: row for row, clip in enumerate(embedded.clips)}
+    return torch.stack(
+        [
+            embedded.embeddings[row_of[clip]]
+            if clip in row_of
+            else run.embed(maps_at_test(of_clip)[None])[0].cpu()
+            for clip, of_clip in zip(clips, features, strict=True)
+        ]
     )
-    made = describe(backbone, wanted.size, timesteps=wanted.timesteps, candidates=wanted.candidates)
-    if made.differences(wanted):
-        raise CafVideoError(
-            f"{clip.path.name}: {wanted.backbone} has other weights now than the run was trained "
-            f"on ({wanted.weights}): put those back"
-        )
-    backbone.to(device())
-    transform = backbone.preprocessing(wanted.size)
-    frames = ClipFrames([clip], timesteps=wanted.timesteps, candidates=1, transform=transform)
-    return sample_features(backbone, frames[0])
-
-
-def _middle(features: ClipFeatures) -> Tensor:
-    maps = features.feature_maps
-    return maps[:, maps.shape[1] // 2]

@@ -95,7 +95,7 @@ def explain_video(
                     maps = backbone.features(images)
                     backbone.head(maps)
                 backbone_seconds += time.perf_counter() - before
-                solution = explain(rest, maps, layer="0")
+                solution = explain(rest, maps, layer="0", axes="n c h w")
                 solutions.append(solution)
                 indices += [index for index, _ in batch]
                 heatmaps = filters_to_heatmaps(solution.filters, (info.height, info.width))

@@ -25,14 +25,6 @@ _RECALL = {
     "recall@1_untrained": ("Untrained network", "the same network before training"),
     "chance": ("Chance", "a random other clip"),
 }
-_METHODS = {
-    "l2_caf": "L2-CAF",
-    "grad_cam": "Grad-CAM",
-    "grad_cam_abs": "Grad-CAM, absolute",
-    "feature_norm": "Norm of the filtered map",
-    "box_prior": "Mean of training boxes",
-    "uniform": "Uniform map",
-}
 
 
 @dataclass(frozen=True)
@@ -50,12 +42,14 @@ class Report:
 
     `metrics` is what metrics.json holds: 'recall@1' is required; 'recall@1_frozen',
     'recall@1_untrained', 'chance', 'nmi', 'attention' (for each method 'pointing', 'energy',
-    'area', 'n') and 'seconds' (for each stage) are shown where they are there.
+    'area', 'n') and 'seconds' (for each stage) are shown where they are there. `methods` says what
+    people call a method of 'attention'; one that it lacks goes by its name.
     """
 
     title: str
     summary: str
     metrics: Mapping[str, Any]
+    methods: Mapping[str, str] = field(default_factory=dict)
     per_class: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # R@1, queries
     curves: Image.Image | None = None
     gallery: Sequence[GalleryItem] = ()
@@ -84,7 +78,7 @@ def render_report(report: Report) -> str:
         recall=[(*words, metrics[key]) for key, words in _RECALL.items() if key in metrics],
         nmi=metrics.get("nmi"),
         attention=[
-            (_METHODS.get(method, method), scores)
+            (report.methods.get(method, method), scores)
             for method, scores in sorted(
                 attention.items(), key=lambda item: item[1]["pointing"], reverse=True
             )

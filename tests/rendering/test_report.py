@@ -17,7 +17,7 @@ METRICS = {
     "chance": 0.0951234,
     "nmi": 0.9027777,
     "attention": {
-        "l2_caf": {"pointing": 0.8712345, "energy": 0.2145678, "area": 0.0214567, "n": 412},
+        "l2-caf": {"pointing": 0.8712345, "energy": 0.2145678, "area": 0.0214567, "n": 412},
         "uniform": {"pointing": 0.0613579, "energy": 0.0212468, "area": 0.0214567, "n": 412},
         "another": {"pointing": 0.5, "energy": 0.25, "area": 0.125, "n": 7},
     },
@@ -59,6 +59,7 @@ def report(**changes):
         "title": "A run",
         "summary": "What it did.",
         "metrics": METRICS,
+        "methods": {"l2-caf": "L2-CAF", "uniform": "Uniform map"},
         "per_class": {"stop sign": (0.95, 20), "alone": (math.nan, 1)},
         "curves": picture,
         "gallery": [
@@ -168,8 +169,8 @@ def test_a_report_without_recall_is_an_error():
 
 
 def test_a_method_that_lacks_a_figure_is_an_error_that_names_it():
-    metrics = {"recall@1": 0.5, "attention": {"l2_caf": {"pointing": 0.5, "area": 0.1}}}
-    with pytest.raises(InputError, match="l2_caf lacks energy, n"):
+    metrics = {"recall@1": 0.5, "attention": {"l2-caf": {"pointing": 0.5, "area": 0.1}}}
+    with pytest.raises(InputError, match="l2-caf lacks energy, n"):
         render_report(report(metrics=metrics))
 
 

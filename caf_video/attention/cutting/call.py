@@ -129,8 +129,9 @@ def find_layer(
         if not any(module is layer for module in model.modules()):
             raise InputError(f"layer is a {type(layer).__name__} that is not part of the model")
         return _name_in(twin(model), twin(layer))
+    wanted = _plain(layer)
     for name, module in model.named_modules():
-        if name and _plain(name) == _plain(layer):
+        if name and (name == wanted or ("_orig_mod" in name and _plain(name) == wanted)):
             return _name_in(twin(model), twin(module))
     names = [_plain(name) for name, _ in model.named_modules() if _plain(name)]
     near = difflib.get_close_matches(layer, names, n=5, cutoff=0.4)

@@ -92,13 +92,16 @@ class Evidence:
 
 
 class Maker:
-    """Watches convolutions, linear layers and norms, to know which of them gave the map."""
+    """Watches a model's convolutions, linear layers and norms, to know which of them gave the map.
 
-    def __init__(self, model: nn.Module) -> None:
+    Without a model only the layer itself can say.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
         self._outputs: list[tuple[tuple[int, ...], Reading]] = []
         self._handles = [
             module.register_forward_hook(self._seen)
-            for module in model.modules()
+            for module in (model.modules() if model is not None else ())
             if type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
         ]
 

@@ -113,6 +113,7 @@ def record(
     module = model.get_submodule(layer)
     copied: frozenset[int] = frozenset()
     wanted = call if call is not None and call >= 0 else 0
+    makers: nn.Module | None = None
     while True:
         recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, model)
         try:
@@ -129,6 +130,9 @@ def record(
             wanted, copied = runs + call, frozenset()
             continue
         changed = {i for i, one in enumerate(recording.calls) if one.changed_later}
+        if recording.evidence.reading is None and makers is None:
+            makers = model  # nobody reads the map tellingly: see who makes it
+            continue
         if changed <= copied:
             return recording
         copied |= changed  # only copies made at the cut hold what those calls returned
@@ -173,10 +177,10 @@ class _Recorder(TorchFunctionMode):
         copied: frozenset[int],
         wanted: int,
         until: Until | None,
-        model: nn.Module,
+        makers: nn.Module | None,
     ) -> None:
         super().__init__()
-        self._model = model
+        self._makers = makers
         self.runs_of: dict[nn.Module, int] = {}
         self._wanted, self._until = wanted, until
         self._evidence = Evidence()
@@ -203,7 +207,7 @@ class _Recorder(TorchFunctionMode):
         modules = dict(self._around)
         for container in self._around:
             modules.update(dict.fromkeys(container.children()))
-        maker = self._maker = Maker(self._model)
+        maker = self._maker = Maker(self._makers)
         try:
             with torch.no_grad(), patched(modules, self._wrapped), self:
                 outputs = network(inputs)

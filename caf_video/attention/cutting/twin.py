@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from caf_video.errors import InputError
 
 _CONTAINERS = (list, tuple, dict, set, OrderedDict)  # exactly these, no classes made of them
+_PLAIN = frozenset({bool, int, float, str, bytes, type(None), torch.Size, torch.dtype})
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
 
 
@@ -60,21 +61,23 @@ class Twin:
 
     def _of(self, value: Any) -> Any:
         """The twin of anything that may lead to a module."""
+        kind = type(value)
+        if kind in _PLAIN:  # nearly always, and much quicker
+            return value
         if id(value) in self._made:
             return self._made[id(value)]
         if isinstance(value, nn.Module):
             return self._of_module(value)
         if isinstance(value, Tensor):
             return self._of_tensor(value)
-        if type(value) in _CONTAINERS:
+        if kind in _CONTAINERS:
             return self._of_container(value)
         if isinstance(value, types.MethodType):
             owner = self._of(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
         if isinstance(value, functools.partial):
-            return type(value)(
-                self._of(value.func), *self._of(value.args), **self._of(value.keywords)
-            )
+            parts = self._of(value.args), self._of(value.keywords)
+            return kind(self._of(value.func), *parts[0], **parts[1])
         if isinstance(value, types.FunctionType) and value.__closure__:
             return self._of_closure(value)
         return value
@@ -86,8 +89,15 @@ class Twin:
         if isinstance(module, torch.jit.ScriptModule):
             return module
         twin = self._keep(module, object.__new__(type(module)))
+        of, own = self._of, twin.__dict__
         for name, value in module.__dict__.items():
-            twin.__dict__[name] = self._of(value)
+            kind = type(value)
+            if kind in _PLAIN:
+                own[name] = value
+            elif (kind is dict or kind is OrderedDict) and not value:
+                own[name] = kind()
+            else:
+                own[name] = of(value)
         twin.__dict__["training"] = False
         for hooks in ("_backward_hooks", "_backward_pre_hooks"):  # they change no answer
             twin.__dict__[hooks] = OrderedDict()

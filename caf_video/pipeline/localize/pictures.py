@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from caf_video.attention import resize_maps
+from caf_video.attention.methods import Method
 from caf_video.data.images import LabelledImage, read_image
 from caf_video.localization import PROTOCOLS, Geometry, localize, measure, sweep, upsample
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
-from caf_video.pipeline.localize.methods import Method
 from caf_video.pipeline.localize.scores import Scores
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.rendering import Answer, SheetImage, localization_sheet, write_image

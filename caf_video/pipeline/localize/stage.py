@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caf_video.attention.methods import METHODS, Method, require_methods
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
@@ -15,7 +16,6 @@ from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput, Size, inputs_for
 from caf_video.pipeline.localize.measure import Measurements, measure_images
-from caf_video.pipeline.localize.methods import METHODS, Method, require_methods
 from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score

@@ -1,0 +1,149 @@
+"""run and features ─► embeddings of a split, and the index to search them: made once, and kept.
+
+    RUN/embeddings/best.test.safetensors    embeddings (n, d); what they were made of, as metadata
+
+They are made again when the checkpoint, the manifest or the features of a clip have changed.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from caf_video.data.features import FeatureStore
+from caf_video.data.manifest import Clip, read_manifest
+from caf_video.errors import InputError
+from caf_video.files import written_whole
+from caf_video.pipeline.opened import maps_at_test
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.retrieval.index import EmbeddingIndex
+from caf_video.training import ClipRun
+
+FORMAT = "1"  # of the file: another one once the same weights and features embed otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class NearestClips:
+    """The clip of a split that is nearest to each query, never the query itself.
+
+    Attributes:
+        clips: One for each query.
+        distances: To it, Euclidean, float64, (q,).
+    """
+
+    clips: list[Clip]
+    distances: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedSplit:
+    """The clips of a split and their embeddings.
+
+    Attributes:
+        split: Its name.
+        clips: Its clips, n of them.
+        embeddings: Theirs, (n, d), as retrieval compares them.
+    """
+
+    split: str
+    clips: list[Clip]
+    embeddings: Tensor
+
+    @cached_property
+    def index(self) -> EmbeddingIndex:
+        """To search among them, by clip id."""
+        return EmbeddingIndex(self.embeddings, [clip.clip_id for clip in self.clips])
+
+    def nearest(self, queries: Tensor, clips: Sequence[Clip]) -> NearestClips:
+        """The clip nearest to each query (q, d), which is the embedding of one of `clips`."""
+        found = self.index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
+        nearest = [self.clips[position] for position in found.positions[:, 0]]
+        return NearestClips(nearest, found.distances[:, 0])
+
+
+def embed_split(
+    run: ClipRun, store: FeatureStore, split: str, *, track: Track = quietly
+) -> EmbeddedSplit:
+    """The embeddings of a split, as kept in the run's folder, else made and kept there.
+
+    Args:
+        run: The trained network.
+        store: Features of the kind it was trained on.
+        split: train, val or test.
+
+    Raises:
+        CafVideoError: The split has no clip, or a clip's features cannot be read.
+    """
+    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
+    if not clips:
+        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+    file = embeddings_file(run.checkpoint, split)
+    made_of = _made_of(run, store, split, clips)
+    kept = _read(file, made_of)
+    if kept is None:
+        rows = [
+            run.embed(maps_at_test(store.read(clip.clip_id))[None]).cpu()
+            for clip in track(clips, description=f"Embedding the {split} split", total=len(clips))
+        ]
+        kept = torch.cat(rows)
+        _write(file, kept, made_of)
+    return EmbeddedSplit(split, clips, kept)
+
+
+def embeddings_file(checkpoint: Path, split: str) -> Path:
+    """Where the embeddings of a split by a checkpoint are kept: in its run's folder."""
+    folder = checkpoint.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    return folder / "embeddings" / f"{checkpoint.stem}.{split}.safetensors"
+
+
+def _made_of(
+    run: ClipRun, store: FeatureStore, split: str, clips: Sequence[Clip]
+) -> dict[str, str]:
+    """All that the embeddings depend on, and whose they are: the metadata of their file."""
+    with run.checkpoint.open("rb") as checkpoint:
+        checkpoint_sha256 = hashlib.file_digest(checkpoint, "sha256").hexdigest()
+    return {
+        "format": FORMAT,
+        "split": split,
+        "ids": json.dumps([clip.clip_id for clip in clips]),
+        "labels": json.dumps([clip.label for clip in clips]),
+        "sessions": json.dumps([clip.session for clip in clips]),
+        "checkpoint_sha256": checkpoint_sha256,
+        "manifest_sha256": hashlib.sha256(store.manifest_path.read_bytes()).hexdigest(),
+        "features_sha256": store.digest([clip.clip_id for clip in clips]),
+    }
+
+
+def _read(file: Path, made_of: dict[str, str]) -> Tensor | None:
+    """The embeddings, or None where there are none, or they cannot be read or are of another."""
+    try:
+        with safe_open(file, framework="pt") as stored:
+            if stored.metadata() != made_of:
+                return None
+            embeddings: Tensor = stored.get_tensor("embeddings")
+    except (OSError, SafetensorError):
+        return None
+    return embeddings
+
+
+def _write(file: Path, embeddings: Tensor, made_of: dict[str, str]) -> None:
+    payload = save({"embeddings": embeddings.contiguous()}, metadata=made_of)
+    try:
+        with written_whole(file) as part:
+            part.write_bytes(payload)
+    except OSError as error:  # of a run that others may only read: all else goes on
+        warnings.warn(
+            f"cannot write {file}: {error.strerror}; the embeddings are made again next time",
+            stacklevel=3,
+        )

@@ -1,0 +1,75 @@
+"""The register of attention methods: one spelling, and for clips what the functions say."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from caf_video import cli
+from caf_video.attention import explain_clip, feature_norm, retrieval_grad_cam
+from caf_video.attention.methods import METHODS, require_methods
+from caf_video.errors import InputError
+
+
+class TinyClips(nn.Module):
+    """`features` doubles the maps; `head` weighs cells and frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weights = nn.Parameter(torch.randn(4, 2 * 3 * 2 * 2, generator=generator))
+
+    def features(self, feature_maps: torch.Tensor) -> torch.Tensor:
+        return 2 * feature_maps
+
+    def head(self, maps: torch.Tensor) -> torch.Tensor:
+        return (maps.flatten(1) @ self.weights.T).tanh()
+
+
+@pytest.fixture
+def clips(generator: torch.Generator) -> torch.Tensor:
+    """Maps (b, t, c, h, w)."""
+    return torch.rand(2, 2, 3, 2, 2, generator=generator) * 0.3
+
+
+def test_heat_of_frames_is_what_the_functions_say_of_the_filtered_maps(clips) -> None:
+    network = TinyClips()
+    wanted = {
+        "l2-caf": explain_clip(network, clips).filters.abs(),
+        "retrieval-grad-cam": retrieval_grad_cam(network.head, 2 * clips, mode="relu"),
+        "retrieval-grad-cam-abs": retrieval_grad_cam(network.head, 2 * clips, mode="abs"),
+        "feature-norm": feature_norm(2 * clips),
+    }
+    for name, heat in wanted.items():
+        assert heat.shape == (2, 2, 2, 2)
+        torch.testing.assert_close(METHODS[name].heat_of_frames(network, clips), heat)
+    assert {name for name, method in METHODS.items() if method.clip_maps} == set(wanted)
+
+
+def test_a_method_of_pictures_alone_says_so(clips) -> None:
+    with pytest.raises(InputError, match="method cam explains pictures"):
+        METHODS["cam"].heat_of_frames(TinyClips(), clips)
+
+
+def test_a_name_that_is_none_is_answered_with_all_names() -> None:
+    with pytest.raises(InputError, match=f"'l2_caf': it is one of {', '.join(METHODS)}"):
+        require_methods(["l2_caf"])
+    assert [method.name for method in require_methods(["cam", "l2-caf", "cam"])] == [
+        "cam",
+        "l2-caf",
+    ]
+
+
+def test_a_head_without_maps_of_its_own_has_no_acol() -> None:
+    with pytest.raises(InputError, match="tuned by ACoL"):
+        METHODS["acol"].maps(nn.Flatten(), torch.rand(1, 2, 2, 2), torch.zeros(1).long())
+
+
+def test_help_names_every_method(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["caf-video", "localize", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    text = re.sub(r"[\s│]", "", capsys.readouterr().out)  # a name may be broken over two lines
+    (names,) = re.findall(r"l2-caf,[^;]*", text)
+    assert names.split(",") == list(METHODS)
