@@ -436,12 +436,14 @@ class Cut(View):
         """NT from a replaced map, differentiable in it; for all samples, or those of a part."""
         return self._run(lambda _: feature_map.clone(), part or self.part())
 
-    def filtered(self, filters: Tensor, part: Part, layout: Layout | None = None) -> Tensor:
+    def filtered(self, filters: Tensor, part: Part) -> Tensor:
         """FT(x, f): filters (rows, *space), one for each row of the part's map."""
-        multiply = (layout or self.layout).filtered
+        return self._filtered(filters, part, self.layout)
+
+    def _filtered(self, filters: Tensor, part: Part, layout: Layout) -> Tensor:
         if self._skip:
-            return self._run(lambda _: multiply(part.feature_map, filters), part)
-        return self._run(lambda computed: multiply(computed, filters), part)
+            return self._run(lambda _: layout.filtered(part.feature_map, filters), part)
+        return self._run(lambda computed: layout.filtered(computed, filters), part)
 
     def _selected(self, tensor: Tensor, samples: Tensor) -> Tensor:
         """Some samples of a tensor that has them where the map does, or first; else all of it."""
@@ -465,7 +467,7 @@ class Cut(View):
             filters = torch.ones_like(noise)
             filters[first::2] = noise[first::2]
             try:
-                outputs = self.filtered(filters.flatten(0, 1), self.part(), layout)
+                outputs = self._filtered(filters.flatten(0, 1), self.part(), layout)
             except NOT_REPLAYABLE:
                 return self._keeps_apart_whole(layout)
             moved = (outputs - self.outputs).abs()
@@ -531,10 +533,12 @@ class Cut(View):
         noise = self._noise(self.layout).unflatten(0, (self.samples, -1))
         filters = torch.ones_like(noise) if len(samples) == self.samples else noise
         try:
-            outputs = self.filtered(filters[samples].flatten(0, 1), self.part(samples))
+            outputs = self._filtered(
+                filters[samples].flatten(0, 1), self.part(samples), self.layout
+            )
             expected = self.outputs
             if filters is noise:
-                expected = self.filtered(noise.flatten(0, 1), self.part())
+                expected = self._filtered(noise.flatten(0, 1), self.part(), self.layout)
         except NOT_REPLAYABLE as error:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         expected = expected[samples]

@@ -115,7 +115,7 @@ def record(
     wanted = call if call is not None and call >= 0 else 0
     makers: nn.Module | None = None
     while True:
-        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, model)
+        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, makers)
         try:
             recording = recorder.record(network, inputs)
         except _Hidden:  # called by a module it is no part of: look into every module
