@@ -8,12 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from caf_video.errors import InputError
 
 _CONTAINERS = (list, tuple, dict, set, OrderedDict)  # exactly these, no classes made of them
 _PLAIN = frozenset({bool, int, float, str, bytes, type(None), torch.Size, torch.dtype})
+# What a module keeps for saving, loading and training, which a twin does not do: shared.
+_SHARED = frozenset({
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks", "_non_persistent_buffers_set", "_backward_hooks",
+    "_backward_pre_hooks",
+})  # fmt: skip
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
 
 
@@ -42,9 +48,6 @@ class Twin:
                 "the model is scripted or traced: its layers cannot be looked into. Explain the "
                 "module that it was made from"
             )
-        for parameter in model.parameters():
-            if isinstance(parameter, UninitializedParameter):
-                raise InputError("the model has lazy modules that never ran: call it once first")
         self.model: nn.Module = self._of(model)
 
     @classmethod
@@ -66,10 +69,10 @@ class Twin:
             return value
         if id(value) in self._made:
             return self._made[id(value)]
-        if isinstance(value, nn.Module):
-            return self._of_module(value)
         if isinstance(value, Tensor):
             return self._of_tensor(value)
+        if isinstance(value, nn.Module):
+            return self._of_module(value)
         if kind in _CONTAINERS:
             return self._of_container(value)
         if isinstance(value, types.MethodType):
@@ -89,28 +92,38 @@ class Twin:
         if isinstance(module, torch.jit.ScriptModule):
             return module
         twin = self._keep(module, object.__new__(type(module)))
-        of, own = self._of, twin.__dict__
+        own = twin.__dict__
+        own.update(module.__dict__)
         for name, value in module.__dict__.items():
             kind = type(value)
-            if kind in _PLAIN:
-                own[name] = value
-            elif (kind is dict or kind is OrderedDict) and not value:
-                own[name] = kind()
-            else:
-                own[name] = of(value)
-        twin.__dict__["training"] = False
-        for hooks in ("_backward_hooks", "_backward_pre_hooks"):  # they change no answer
-            twin.__dict__[hooks] = OrderedDict()
-        if twin.__dict__.get("_compiled_call_impl") is not None:
-            twin.__dict__["_compiled_call_impl"] = None
+            if kind in _PLAIN or name in _SHARED:
+                continue
+            if kind is OrderedDict or kind is dict:
+                if not value:
+                    own[name] = kind()
+                elif name == "_parameters" or name == "_buffers":
+                    own[name] = {key: self._of_tensor(tensor) for key, tensor in value.items()}
+                else:
+                    own[name] = self._of(value)
+            elif kind is not tuple or not _PLAIN.issuperset(map(type, value)):
+                own[name] = self._of(value)
+        own["training"] = False
+        own["_backward_hooks"], own["_backward_pre_hooks"] = OrderedDict(), OrderedDict()
+        if own.get("_compiled_call_impl") is not None:
+            own["_compiled_call_impl"] = None
         plain = getattr(type(module).forward, "_torchdynamo_orig_callable", None)
-        if plain is not None and "forward" not in twin.__dict__:
-            twin.__dict__["forward"] = types.MethodType(plain, twin)
+        if plain is not None and "forward" not in own:
+            own["forward"] = types.MethodType(plain, twin)
         return twin
 
-    def _of_tensor(self, tensor: Tensor) -> Tensor:
+    def _of_tensor(self, tensor: Tensor | None) -> Tensor | None:
         """Tensors born in inference mode cannot be differentiated through; their copies can."""
-        return self._keep(tensor, tensor.clone()) if tensor.is_inference() else tensor
+        if type(tensor) in (UninitializedParameter, UninitializedBuffer):
+            raise InputError("the model has lazy modules that never ran: call it once first")
+        if tensor is None or not tensor.is_inference():
+            return tensor
+        made: Tensor | None = self._made.get(id(tensor))
+        return self._keep(tensor, tensor.clone()) if made is None else made
 
     def _of_container(self, value: Any) -> Any:
         if isinstance(value, tuple):
@@ -118,7 +131,8 @@ class Twin:
             return value if all(a is b for a, b in zip(new, value, strict=True)) else new
         made = self._keep(value, type(value)())
         if isinstance(value, dict):
-            made.update((key, self._of(item)) for key, item in value.items())
+            for key, item in value.items():
+                made[key] = item if type(item) in _PLAIN else self._of(item)
         elif isinstance(value, set):
             made.update(self._of(item) for item in value)
         else:
