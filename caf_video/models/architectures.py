@@ -19,6 +19,7 @@ from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from caf_video.errors import InputError
 from caf_video.models.preprocessing import IMAGENET, LITE, Normalisation
 
 Steps = list[tuple[str, nn.Module]]
@@ -30,6 +31,28 @@ class Cut:
 
     after: str
     channels: int
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A network in two: up to its last map, and the rest.
+
+    Attributes:
+        trunk: Images (n, 3, height, width) to feature maps (n, c, h, w).
+        tail: Feature maps to logits (n, classes).
+        cuts: Where the network's stages end, by pixels a cell; all of them are steps of its chain.
+        stride: Which of them ends the trunk.
+    """
+
+    trunk: nn.Sequential
+    tail: nn.Sequential
+    cuts: Mapping[int, Cut]
+    stride: int
+
+    @property
+    def channels(self) -> int:
+        """Of the feature map."""
+        return self.cuts[self.stride].channels
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,23 @@ class Architecture:
     torchvision: bool = True
     parent: str = ""
     settle: Callable[[nn.Module], None] | None = None
+
+    def require_stride(self, stride: int) -> None:
+        """Raise InputError unless there is a cut with that many pixels a cell."""
+        if stride not in self.cuts:
+            known = " or ".join(map(str, sorted(self.cuts, reverse=True)))
+            raise InputError(f"no stride {stride}: choose {known}")
+
+    def halves(self, net: nn.Module, stride: int) -> Halves:
+        """A network of this architecture in two, cut at one of `cuts`; they share its modules.
+
+        Raises:
+            InputError: No cut has this stride.
+        """
+        self.require_stride(stride)
+        steps = self.chain(net)
+        end = [step for step, _ in steps].index(self.cuts[stride].after) + 1
+        return Halves(as_sequence(steps[:end]), as_sequence(steps[end:]), self.cuts, stride)
 
 
 def as_sequence(steps: Steps) -> nn.Sequential:

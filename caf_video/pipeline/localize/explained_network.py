@@ -13,7 +13,6 @@ from caf_video.pipeline.progress import device
 from caf_video.training import RETRIEVAL, ImageRun, load_image_run
 
 Size = tuple[int, int]
-IMAGENET_SIZE = (224, 224)
 
 
 class TwoHalves(Protocol):
@@ -69,17 +68,22 @@ class Subject:
 
 
 def of_backbone(backbone: Backbone) -> Subject:
-    """A pretrained classifier of ImageNet."""
+    """A pretrained classifier of ImageNet.
+
+    Raises:
+        InputError: It gives feature maps only.
+    """
+    backbone.require_head()
     backbone.to(device())
     return Subject(
         network=backbone,
         backbone=backbone.name,
         trained="ImageNet",
         kind="classifier",
-        classes=1000,
+        classes=backbone.output_count(),
         label_names=None,
         normalize=False,
-        size=IMAGENET_SIZE,
+        size=backbone.own_size,
         protocol="classification",
         source={"backbone": backbone.name, "weights": backbone.weights_sha256},
     )
