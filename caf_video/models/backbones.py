@@ -186,11 +186,14 @@ class Backbone(nn.Module):
         Of a network that is not laid out here one blank image tells.
 
         Raises:
-            InputError: The sides are not multiples of 32; or the network does not take that size.
+            InputError: The sides are not multiples of 32, of `stride` in such a network; or it does
+                not take that size.
         """
         if not self._of_foreign:
             require_aligned(size)
             return size[0] // self.stride, size[1] // self.stride
+        if size != self.own_size:
+            require_aligned(size, multiple=self.stride)
         blank = next(self.trunk.parameters()).new_zeros(1, 3, *size)
         _, _, height, width = self.features(blank).shape
         return height, width

@@ -111,6 +111,7 @@ class ForeignNetwork(ABC):
                 f"and {LAST_MAP} stands for that, too"
             )
         trunk = ForeignTrunk(self, net, layout, size)
+        _require_upright(trunk, image, self.name)
         reason = self._why_no_head(net, image, output, layout) if head else "it was dropped"
         tail: nn.Module = NoHead(self.name, reason) if reason else ForeignHead(self, net, layout)
         return Halves(
@@ -154,7 +155,7 @@ class ForeignTrunk(nn.Module):
             output = self._network.features(self.net, images)
         except torch.OutOfMemoryError:
             raise
-        except (AssertionError, ValueError, RuntimeError) as error:
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
             if size == self._size:  # it took one of this size before: not the size's fault
                 raise
             reason = " ".join(str(error).split())[:120].rstrip(".")
@@ -165,11 +166,10 @@ class ForeignTrunk(nn.Module):
             raise self._refused(size, str(error)) from error
 
     def _refused(self, size: Size, reason: str) -> InputError:
-        (height, width), stride = self._size, self.layout.stride
+        height, width = self._size
         return InputError(
-            f"{self._network.name} does not take images of {size[0]}x{size[1]} ({reason}): it was "
-            f"trained on {height}x{width}; most networks take multiples of {stride}, some no "
-            "other size"
+            f"{self._network.name} does not take images of {size[0]}x{size[1]} ({reason}): give "
+            f"multiples of {self.layout.stride}, or the size it was trained on, {height}x{width}"
         )
 
 
@@ -204,6 +204,34 @@ class NoHead(nn.Module):
     def forward(self, feature_maps: Tensor) -> Tensor:
         """Raises InputError."""
         raise InputError(self.message)
+
+
+def _require_upright(trunk: nn.Module, image: Tensor, name: str) -> None:
+    """Raise InputError if a change of the image's top right shows in another corner of its map.
+
+    That cells come in the order of the image's rows is what every layout assumes; tokens that come
+    column by column would give a map that is transposed, and looks as good as any.
+    """
+    changed = image.clone()
+    middle, centre = image.shape[2] // 2, image.shape[3] // 2
+    changed[:, :, :middle, centre:] += 1
+    moved = (trunk(changed) - trunk(image)).abs().mean(dim=(0, 1))  # (h, w)
+    h, w = moved.shape
+    if min(h, w) < 4:  # a cell of so few sees the whole image
+        return
+    rows = {"top": slice(0, h // 2), "bottom": slice(-(h // 2), None)}
+    columns = {"left": slice(0, w // 2), "right": slice(-(w // 2), None)}
+    corners = {
+        f"{row} {column}": float(moved[rows[row], columns[column]].mean())
+        for row in rows
+        for column in columns
+    }
+    strongest = max(corners, key=corners.__getitem__)
+    if corners[strongest] > 1.5 * corners["top right"]:
+        raise InputError(
+            f"{name} does not give its cells in the order of the image's rows: a change at the top "
+            f"right of the image moves the {strongest} of its map most. Return them in that order"
+        )
 
 
 def _same(one: Tensor, other: object) -> bool:

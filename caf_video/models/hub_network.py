@@ -9,7 +9,9 @@ so there are feature maps only.
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +26,7 @@ from caf_video.models.weights import WeightsError, unavailable
 
 PREFIX = "hf/"
 _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+_OF_CLIPS = ("num_frames", "frames_per_clip")  # in the configurations of video networks
 _ANY_SIZE = "interpolate_pos_encoding"  # of `forward`, in the networks that have one size
 
 
@@ -44,15 +47,22 @@ class HubNetwork(ForeignNetwork):
     )
 
     def __init__(self, name: str) -> None:
-        self.name = name
         identifier, _, revision = name.removeprefix(PREFIX).partition("@")
+        if Path(identifier).is_dir():
+            identifier = str(Path(identifier).resolve())  # found from other folders, too
+        elif identifier.startswith((".", "/")):
+            raise InputError(f"no folder {identifier} for the backbone {name}")
         self._identifier = identifier
         self._options = {"revision": revision} if revision else {}
+        self.name = f"{PREFIX}{identifier}" + (f"@{revision}" if revision else "")
         config = self._from_hub(_transformers().AutoConfig.from_pretrained)
         commit = getattr(config, "_commit_hash", None)
         self._config = getattr(config, "vision_config", config)  # of a pair, CLIP's or SigLIP's
         # A folder has no commit: what is written in its configuration stands for it.
-        text = self._config.to_json_string(use_diff=False)
+        settings = self._config.to_dict()
+        for passing in ("transformers_version", "_name_or_path", "dtype"):
+            settings.pop(passing, None)
+        text = json.dumps(settings, sort_keys=True, default=str)
         self.revision = commit or f"config {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def build(self) -> nn.Module:
@@ -67,9 +77,12 @@ class HubNetwork(ForeignNetwork):
         return self._ready(net, missing=told["missing_keys"])
 
     def filled(self, state: Mapping[str, Tensor]) -> nn.Module | None:
-        net, told = _transformers().AutoModel.from_pretrained(
-            None, config=self._config, state_dict=dict(state), output_loading_info=True
-        )
+        library = _transformers()
+        kind = type(library.AutoModel.from_config(self._config))
+        with _silence(library):
+            net, told = kind.from_pretrained(
+                None, config=self._config, state_dict=dict(state), output_loading_info=True
+            )
         if any(not key.startswith("pooler.") for key in told["missing_keys"]):
             return None
         return self._ready(net, missing=told["missing_keys"])
@@ -95,12 +108,20 @@ class HubNetwork(ForeignNetwork):
         return getattr(output, "last_hidden_state", output)
 
     def hints(self, net: nn.Module) -> Hints:
-        widths = getattr(self._config, "hidden_sizes", None)
-        return Hints(channels=widths[-1] if widths else getattr(self._config, "hidden_size", None))
+        widths, stages, patch = (
+            getattr(self._config, name, None) for name in ("hidden_sizes", "depths", "patch_size")
+        )
+        halvings = len(stages) - 1 if isinstance(stages, list) else 0  # one between two stages
+        return Hints(
+            channels=widths[-1] if widths else getattr(self._config, "hidden_size", None),
+            stride=patch * 2**halvings if isinstance(patch, int) else None,
+        )
 
     def _ready(self, net: nn.Module, *, missing: Any) -> nn.Module:
         if getattr(net, "main_input_name", "") != "pixel_values":
             raise InputError(f"{self.name} takes {net.main_input_name}, not images")
+        if any(hasattr(self._config, name) for name in _OF_CLIPS):
+            raise InputError(f"{self.name} takes clips, not single images: choose one of images")
         lost = [key for key in missing if not key.startswith("pooler.")]
         if lost:
             raise WeightsError(
@@ -111,11 +132,15 @@ class HubNetwork(ForeignNetwork):
             # Behind the map, and most files lack it: random weights that would tell one loading
             # from the next.
             net.pooler = None  # type: ignore[assignment]
-        return net
+        return net.float()  # files of half precision are loaded as they are
 
     def _from_hub(self, load: Callable[..., Any], **options: Any) -> Any:
         """What transformers loads: from what is here if it can be, else from the Hub."""
         options |= self._options
+        with _silence(_transformers()):
+            return self._loaded(load, options)
+
+    def _loaded(self, load: Callable[..., Any], options: dict[str, Any]) -> Any:
         if not Path(self._identifier).is_dir():
             try:
                 return load(self._identifier, local_files_only=True, **options)
@@ -125,6 +150,21 @@ class HubNetwork(ForeignNetwork):
             return load(self._identifier, **options)
         except (OSError, ValueError, KeyError) as error:
             raise unavailable(self.name, error) from error
+
+
+@contextmanager
+def _silence(library: ModuleType) -> Iterator[None]:
+    """Its bars, and its report of entries that a file lacks, which `_ready` judges."""
+    log = library.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
 
 
 def _transformers() -> ModuleType:

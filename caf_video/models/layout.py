@@ -14,7 +14,9 @@ from torch import Tensor
 from caf_video.errors import InputError
 
 CHANNELS_FIRST, CHANNELS_LAST, TOKENS = LAYOUTS = ("n c h w", "n h w c", "n (h w) c")
-_MOST_PREFIX_TOKENS = 16  # a class token and registers; 5 in DINOv2 and v3 with registers
+# None; a class token; with a distillation token; four registers, and those with a class token.
+# Only these are read where the network does not say: among more, small maps have several readings.
+_USUAL_PREFIXES = (0, 1, 2, 4, 5)
 
 Size = tuple[int, int]
 
@@ -120,26 +122,24 @@ def _readings(shape: tuple[int, ...], size: Size, hints: Hints) -> Iterator[MapL
             (CHANNELS_LAST, shape[1:3], shape[3]),
         ):
             if _has_the_aspect(grid, size):
-                stride = hints.stride or max(1, round(size[0] / grid[0]))
+                stride = round(size[0] / grid[0])
+                if hints.stride and abs(size[0] // hints.stride - grid[0]) <= 2:
+                    stride = hints.stride  # what a convolution without padding drops is no stride
                 yield MapLayout(axes, channels, stride)
     elif len(shape) == 3:
         tokens, channels = shape[1:]
         strides = [hints.stride] if hints.stride else _common_divisors(size)
-        seen = set()
+        said = hints.prefix_tokens
+        prefixes = _USUAL_PREFIXES if said is None else (said,)
         for stride in strides:
             for height, width in _grids(size, stride):
                 prefix = tokens - height * width
-                if 0 <= prefix <= _MOST_PREFIX_TOKENS and (stride, prefix) not in seen:
-                    seen.add((stride, prefix))
+                if prefix in prefixes:
                     yield MapLayout(TOKENS, channels, stride, prefix)
 
 
 def _agrees(layout: MapLayout, hints: Hints) -> bool:
-    return (
-        hints.axes in (None, layout.axes)
-        and hints.channels in (None, layout.channels)
-        and (layout.axes != TOKENS or hints.prefix_tokens in (None, layout.prefix_tokens))
-    )
+    return hints.axes in (None, layout.axes) and hints.channels in (None, layout.channels)
 
 
 def _has_the_aspect(grid: tuple[int, ...], size: Size) -> bool:

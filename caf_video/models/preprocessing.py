@@ -172,10 +172,13 @@ def size_for(
     return next(rounded), next(rounded)
 
 
-def require_aligned(size: tuple[int, int]) -> None:
-    """Raise InputError unless both sides of (height, width) are positive multiples of 32."""
-    if any(side < COARSEST_STRIDE or side % COARSEST_STRIDE for side in size):
+def require_aligned(size: tuple[int, int], *, multiple: int = COARSEST_STRIDE) -> None:
+    """Raise InputError unless both sides of (height, width) are multiples of 32, and not 0.
+
+    Multiples of another number if that is given, and of 32 pixels or more.
+    """
+    if any(side < COARSEST_STRIDE or side % multiple for side in size):
         raise InputError(
-            f"size (height, width) must be multiples of {COARSEST_STRIDE}, got {size}: "
+            f"size (height, width) must be multiples of {multiple}, got {size}: "
             "size_for(height, width) gives the nearest"
         )
