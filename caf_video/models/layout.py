@@ -117,10 +117,9 @@ def read_layout(output: object, size: Size, hints: Hints, *, name: str, advice: 
 
 def _readings(shape: tuple[int, ...], size: Size, hints: Hints) -> Iterator[MapLayout]:
     if len(shape) == 4:
-        for axes, grid, channels in (
-            (CHANNELS_FIRST, shape[2:], shape[1]),
-            (CHANNELS_LAST, shape[1:3], shape[3]),
-        ):
+        both = ((CHANNELS_FIRST, shape[2:], shape[1]), (CHANNELS_LAST, shape[1:3], shape[3]))
+        whole = [one for one in both if _in_whole_cells(one[1], size)]
+        for axes, grid, channels in whole or both:
             if _has_the_aspect(grid, size):
                 stride = round(size[0] / grid[0])
                 if hints.stride and abs(size[0] // hints.stride - grid[0]) <= 2:
@@ -140,6 +139,12 @@ def _readings(shape: tuple[int, ...], size: Size, hints: Hints) -> Iterator[MapL
 
 def _agrees(layout: MapLayout, hints: Hints) -> bool:
     return hints.axes in (None, layout.axes) and hints.channels in (None, layout.channels)
+
+
+def _in_whole_cells(grid: tuple[int, ...], size: Size) -> bool:
+    """Whether h x w cells of one whole number of pixels are all of height x width."""
+    (h, w), (height, width) = grid, size
+    return height % h == 0 and width % w == 0 and height // h == width // w
 
 
 def _has_the_aspect(grid: tuple[int, ...], size: Size) -> bool:
