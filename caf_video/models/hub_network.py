@@ -28,6 +28,10 @@ PREFIX = "hf/"
 _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _OF_CLIPS = ("num_frames", "frames_per_clip")  # in the configurations of video networks
 _ANY_SIZE = "interpolate_pos_encoding"  # of `forward`, in the networks that have one size
+_WITHOUT_NETWORK = (
+    "it is downloaded once; without a network give a folder that `save_pretrained` of the network "
+    "and of its image processor wrote, hf/./FOLDER"
+)
 
 
 class HubNetwork(ForeignNetwork):
@@ -149,7 +153,7 @@ class HubNetwork(ForeignNetwork):
         try:
             return load(self._identifier, **options)
         except (OSError, ValueError, KeyError) as error:
-            raise unavailable(self.name, error) from error
+            raise unavailable(self.name, error, _WITHOUT_NETWORK) from error
 
 
 @contextmanager

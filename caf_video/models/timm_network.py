@@ -21,6 +21,10 @@ from caf_video.models.weights import unavailable
 PREFIX = "timm/"
 # How timm's networks of one size are told to take others: ViTs one way, Swins another.
 _ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False})
+_WITHOUT_NETWORK = (
+    "they are downloaded once; without a network give a file of them (--weights FILE, of `train` "
+    "model.weights=FILE), or 'none' for random ones"
+)
 
 
 class TimmNetwork(ForeignNetwork):
@@ -65,7 +69,7 @@ class TimmNetwork(ForeignNetwork):
         try:
             return self._create(pretrained=True)
         except (OSError, RuntimeError, ValueError) as error:
-            raise unavailable(self.name, error) from error
+            raise unavailable(f"the weights of {self.name}", error, _WITHOUT_NETWORK) from error
 
     def filled(self, state: Mapping[str, Tensor]) -> nn.Module | None:
         overlay = {"state_dict": dict(state), "custom_load": False}

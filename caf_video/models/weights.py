@@ -174,14 +174,10 @@ def weights_digest(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def unavailable(name: str, error: Exception) -> WeightsError:
-    """Weights that could be neither downloaded nor found where downloads are kept."""
-    reason = " ".join(str(error).split())[:160].rstrip(".")
-    return WeightsError(
-        f"could not get the weights of {name} ({reason}): with a network they are downloaded "
-        "once; without, give a file of them (--weights FILE, of `train` model.weights=FILE), or "
-        "`none` for random ones"
-    )
+def unavailable(name: str, error: Exception, advice: str) -> WeightsError:
+    """What could be neither downloaded nor found where downloads are kept, in one line."""
+    reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    return WeightsError(f"could not get {name} ({reason}): {advice}")
 
 
 def _initialise(net: nn.Module) -> None:

@@ -146,7 +146,7 @@ def test_weights_of_another_network_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf/nobody/no-such-network", "could not get .* of hf/nobody/no-such-network"),
+        ("hf/nobody/no-such-network", "could not get hf/nobody/no-such-network .*hf/./FOLDER"),
         ("hf/./no_such_folder", "no folder ./no_such_folder"),
     ],
 )

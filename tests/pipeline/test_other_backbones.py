@@ -58,7 +58,7 @@ NAMES = {
     "timm_cnn": "timm/test_resnet",
     "timm_vit": "timm/test_vit",
     "hf": "hf/./network",
-    "own": '{"_target_": "my_nets.TwoConvolutions", "channels": 8}',
+    "own": '{"_target_": "my_networks.TwoConvolutions", "channels": 8}',
 }
 
 
@@ -113,11 +113,11 @@ def name_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             )
         return NAMES[kind]
 
-    (tmp_path / "my_nets.py").write_text(OWN)
+    (tmp_path / "my_networks.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     yield name
-    sys.modules.pop("my_nets", None)
+    sys.modules.pop("my_networks", None)
 
 
 def with_weights_in_a_file(name: str, folder: Path) -> Backbone:
@@ -224,7 +224,9 @@ def test_a_network_without_one_says_so_before_it_writes(kind, name_of, manifest,
 @pytest.mark.parametrize("main", ["retrieval", "classifier"])
 def test_images_are_trained_on_it_and_localised(kind, main, name_of, tmp_path) -> None:
     name = name_of(kind)
-    chosen = "{_target_:my_nets.TwoConvolutions,channels:8}" if kind == "own" else name
+    chosen = f"model.backbone={name}"
+    if kind == "own":
+        chosen, name = "backbone=own", name.replace("8", "64")  # the example in conf/
     random = np.random.default_rng(0)
     rows = ["image,label,split"]
     for number in range(12):
@@ -235,7 +237,8 @@ def test_images_are_trained_on_it_and_localised(kind, main, name_of, tmp_path) -
     config = compose_config(
         [
             "data=folder", f"root={tmp_path}", f"run_dir={tmp_path / 'run'}", "model.weights=none",
-            f"model.backbone={chosen}", "data.size=[64,64]", "data.batch_size=4", "data.workers=0",
+            chosen, "data.protocol=classification", "data.size=[64,64]", "data.batch_size=4",
+            "data.workers=0",
             "trainer.max_epochs=1", "data.batches_per_epoch=2", "progress_bar=false",
             *(["data.samples_per_class=2"] if main == "retrieval" else []),
         ],
