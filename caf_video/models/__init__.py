@@ -1,7 +1,8 @@
 """Networks in two halves, `features` and `head`, cut where a filter goes.
 
-Imports attention.split and errors; its foreign doors are torchvision and the Lite0 packages.
-Law: ``model(x) == head(features(x))``.
+Imports errors; its foreign doors are torchvision, the Lite0 packages, and, where they are installed,
+timm and transformers. Law: ``model(x) == head(features(x))``; a network whose head reads more than
+its map has no head here.
 """
 
 from caf_video.models.acol import ACoLHead
