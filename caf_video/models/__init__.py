@@ -1,6 +1,6 @@
 """Networks in two halves, `features` and `head`, cut where a filter goes.
 
-Imports errors; its foreign doors are torchvision, the Lite0 packages, and, where they are installed,
+Imports errors; its foreign doors are torchvision, the Lite0 packages and, where they are there,
 timm and transformers. Law: ``model(x) == head(features(x))``; a network whose head reads more than
 its map has no head here.
 """
