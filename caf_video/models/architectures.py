@@ -19,6 +19,7 @@ from efficientnet_lite_pytorch.utils import Conv2dStaticSamePadding
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from caf_video.errors import InputError
 from caf_video.models.preprocessing import IMAGENET, LITE, Normalization
 
 Steps = list[tuple[str, nn.Module]]
@@ -26,10 +27,32 @@ Steps = list[tuple[str, nn.Module]]
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps after which `features` may end: the last one's name, and the channels that it gives."""
+    """Where `features` ends: the name of its last step, and how many channels come out of it."""
 
     last_step: str
     channels: int
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A network in two: up to its last map, and the rest.
+
+    Attributes:
+        trunk: Images (n, 3, height, width) to feature maps (n, c, h, w).
+        tail: Feature maps to logits (n, classes).
+        stages: Where the network's stages end, by pixels a cell; each is a step of its chain.
+        stride: Which of them ends the trunk.
+    """
+
+    trunk: nn.Sequential
+    tail: nn.Sequential
+    stages: Mapping[int, Stage]
+    stride: int
+
+    @property
+    def channels(self) -> int:
+        """Of the feature map."""
+        return self.stages[self.stride].channels
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,7 @@ class Architecture:
     """How a named network is built, laid out as a chain, cut and fed.
 
     Attributes:
-        stages: Those whose map can be had, by pixels a cell.
+        stages: By pixels a cell of the map.
         parent: The backbone that it is made from, whose weights fit but for what was added to it.
         settle: Starts what was added, once the parent's weights are in.
     """
@@ -49,6 +72,23 @@ class Architecture:
     torchvision: bool = True
     parent: str = ""
     settle: Callable[[nn.Module], None] | None = None
+
+    def require_stride(self, stride: int) -> None:
+        """Raise InputError unless there is a cut with that many pixels a cell."""
+        if stride not in self.stages:
+            known = " or ".join(map(str, sorted(self.stages, reverse=True)))
+            raise InputError(f"no stride {stride}: choose {known}")
+
+    def halves(self, net: nn.Module, stride: int) -> Halves:
+        """A network of this architecture in two, cut at one of `stages`; they share its modules.
+
+        Raises:
+            InputError: No cut has this stride.
+        """
+        self.require_stride(stride)
+        steps = self.chain(net)
+        end = [step for step, _ in steps].index(self.stages[stride].last_step) + 1
+        return Halves(as_sequence(steps[:end]), as_sequence(steps[end:]), self.stages, stride)
 
 
 def as_sequence(steps: Steps) -> nn.Sequential:
@@ -88,7 +128,7 @@ def googlenet_chain(net: nn.Module) -> Steps:
 
 
 def densenet_chain(net: nn.Module) -> Steps:
-    """Huang et al. 2017. Both stages end in a ReLU: transition3's, and the final one.
+    """Huang et al. 2017. Both stages lie after a ReLU: after the final one, or after transition3's.
 
     torchvision overwrites the final map with an in-place ReLU (maths 1.4). Here that ReLU is the
     last step of `features`, so nothing writes to the map once it is handed out.
@@ -110,7 +150,7 @@ def densenet_chain(net: nn.Module) -> Steps:
 
 
 def vgg_chain(net: nn.Module) -> Steps:
-    """Simonyan & Zisserman 2015; stages end before (16) and after (32) the last maximum pooling.
+    """Simonyan & Zisserman 2015; cut before (stride 16) or after (32) the last maximum pooling.
 
     The head is torchvision's adaptive pooling to 7x7 and the three fully connected layers.
     """

@@ -26,16 +26,25 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.errors import InputError
-from caf_video.models.architectures import BACKBONES, Architecture, as_sequence
+from caf_video.models.architectures import BACKBONES, Architecture
 from caf_video.models.folding import fold_batch_norm
+from caf_video.models.foreign import ForeignNetwork, NoHead
+from caf_video.models.names import Name, named
 from caf_video.models.preprocessing import (
+    Normalization,
     Preprocessing,
     require_aligned,
     require_preprocessed,
     size_for,
 )
-from caf_video.models.weights import DEFAULT, network_with_weights, weights_digest
+from caf_video.models.weights import (
+    DEFAULT,
+    foreign_with_weights,
+    network_with_weights,
+    weights_digest,
+)
 
+IMAGENET_SIZE = (224, 224)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Input bytes that go through `features` at once on a CPU: two frames of 256x448 in float32.
@@ -45,10 +54,16 @@ _BYTES_AT_ONCE = 2 * 3 * 256 * 448 * 4
 class Backbone(nn.Module):
     """A frozen network in eval mode, cut at a layer: ``model(x) == head(features(x))``.
 
+    A network whose head reads what is not in the map (a class token) gives feature maps only:
+    `head` then raises InputError, and so does `require_head`.
+
     Attributes:
         name, weights: Given to `load_backbone` they make this network again.
         weights_sha256: Digest of the weights' values, of the whole network.
-        stride: Pixels a cell, 32 or 16.
+        revision: What else tells its definition from another, see `ForeignNetwork`; empty if the
+            name does.
+        own_size: Of the images it was trained on, (height, width).
+        stride: Pixels a cell.
         channels: Channels of the feature map.
         precision: What `features` computes in, "float32" or "bfloat16". The maps are float32
             always.
@@ -57,7 +72,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         net: nn.Module,
-        architecture: Architecture,
+        architecture: Architecture | ForeignNetwork,
         *,
         name: str,
         weights: str,
@@ -65,19 +80,24 @@ class Backbone(nn.Module):
         precision: str,
     ) -> None:
         super().__init__()
-        stage = architecture.stages[stride]
         self.name = name
         self.weights = weights
         self.weights_sha256 = weights_digest(net)
-        self.stride = stride
-        self.channels = stage.channels
+        halves = architecture.halves(net, stride)
+        self.stride = halves.stride
+        self.channels = halves.channels
         self.precision = precision
-        self._normalization = architecture.normalization
-
-        steps = architecture.chain(net)
-        end = [step for step, _ in steps].index(stage.last_step) + 1
-        self.trunk, self.tail = as_sequence(steps[:end]), as_sequence(steps[end:])
+        self.trunk, self.tail = halves.trunk, halves.tail
         self.eval().requires_grad_(False)
+        self._of_foreign = isinstance(architecture, ForeignNetwork)
+        if isinstance(architecture, ForeignNetwork):
+            feeding = architecture.feeding(net)
+            self._normalization, self.own_size = feeding.normalization, feeding.size
+            self.revision = architecture.revision
+            return
+        self._normalization, self.own_size = architecture.normalization, IMAGENET_SIZE
+        self.revision = ""
+        # Only where the order of registration is known to be the order of execution.
         for half in (self.trunk, self.tail):
             fold_batch_norm(half)
         self.to(memory_format=torch.channels_last)
@@ -89,7 +109,15 @@ class Backbone(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Feature maps float32 (n, channels, h, w) of preprocessed images (n, 3, height, width)."""
         require_preprocessed(images)
-        images = images.to(PRECISIONS[self.precision], memory_format=torch.channels_last)
+        if not self._of_foreign:
+            images = images.to(PRECISIONS[self.precision], memory_format=torch.channels_last)
+            return self._in_parts(images)
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
+            return self._in_parts(images.float())
+
+    def _in_parts(self, images: Tensor) -> Tensor:
         if images.is_cuda or len(images) == 0:
             return self.trunk(images).float()
         # glibc gives blocks over 32 MiB back to the system after every layer: the page faults took
@@ -106,11 +134,41 @@ class Backbone(nn.Module):
         """Logits (n, classes) of preprocessed images (n, 3, height, width)."""
         return self.head(self.features(images))
 
-    size_for = staticmethod(size_for)
+    def require_head(self) -> None:
+        """Raise InputError where there are feature maps only: see `foreign`."""
+        for module in self.tail:
+            if isinstance(module, NoHead):
+                raise InputError(module.message)
+
+    @torch.no_grad()
+    def output_count(self) -> int:
+        """How many numbers `head` gives for a map: classes, of a classifier."""
+        cells = self.grid(self.own_size)
+        return self.head(next(self.tail.parameters()).new_zeros(1, self.channels, *cells)).shape[1]
+
+    def size_for(self, height: int, width: int, shorter: int = 256) -> tuple[int, int]:
+        """As `preprocessing.size_for`, in whole cells; the network's own size if it has only one.
+
+        Raises:
+            InputError: If a side or `shorter` is not positive.
+        """
+        if not self._of_foreign:
+            return size_for(height, width, shorter)
+        size = size_for(height, width, shorter, multiple=self.stride)
+        try:
+            self.grid(size)
+        except InputError:
+            return self.own_size
+        return size
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stays in eval mode, whatever the module it is part of does: it is frozen."""
         return super().train(False)
+
+    @property
+    def normalization(self) -> Normalization:
+        """Interpolation, mean and deviation that it is fed with."""
+        return self._normalization
 
     def preprocessing(
         self, size: tuple[int, int], resized: tuple[int, int] | None = None
@@ -121,43 +179,66 @@ class Backbone(nn.Module):
         """
         return Preprocessing(size, self._normalization, resized)
 
+    @torch.no_grad()
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Cells (h, w) of the map of an input of `size` (height, width), multiples of 32."""
-        require_aligned(size)
-        return size[0] // self.stride, size[1] // self.stride
+        """Cells (h, w) of the map of an input of `size` (height, width).
+
+        Of a network that is not laid out here one blank image tells.
+
+        Raises:
+            InputError: The sides are not multiples of 32, of `stride` in such a network; or it does
+                not take that size.
+        """
+        if not self._of_foreign:
+            require_aligned(size)
+            return size[0] // self.stride, size[1] // self.stride
+        if size != self.own_size:
+            require_aligned(size, multiple=self.stride)
+        blank = next(self.trunk.parameters()).new_zeros(1, 3, *size)
+        _, _, height, width = self.features(blank).shape
+        return height, width
 
 
 def load_backbone(
-    name: str, *, weights: str = DEFAULT, stride: int = 32, precision: str = "float32"
+    name: Name, *, weights: str = DEFAULT, stride: int = 32, precision: str = "float32"
 ) -> Backbone:
     """A frozen backbone by name.
 
     Args:
         name: A key of BACKBONES: resnet18, resnet34, resnet50, resnet101, googlenet, densenet121,
-            densenet161, vgg16 or efficientnet_lite0.
-        weights: "default" (torchvision's best, downloaded once; Lite0's come installed), a
-            torchvision weights name such as "IMAGENET1K_V1", a file (.safetensors or a .pth state
-            dict), or "none" (random: seed before).
+            densenet161, vgg16 or efficientnet_lite0. Or a network that is not laid out here:
+            "timm/NAME"; "hf/ID" or "hf/./folder" (transformers); or a module of one's own, by the
+            path "package.module.factory", or a mapping with it as `_target_` and arguments beside
+            it. See `timm_network`, `hub_network` and `own_network`.
+        weights: "default" (torchvision's best, timm's or the Hub's, downloaded once; Lite0's come
+            installed; one's own as the factory makes them), a torchvision weights name such as
+            "IMAGENET1K_V1", a file (.safetensors or a .pth state dict), or "none" (random: seed
+            before).
         stride: 32, the last map; or 16, the map of the stage before (an earlier stage, not
-            dilation: the head runs the rest of the network).
+            dilation: the head runs the rest of the network). Networks that are not laid out here
+            have their last map only: 32 stands for it, and so does its own stride.
         precision: What `features` computes in. "bfloat16" takes half the time where
             `fastest_precision` says so, at a relative error of the map of 1.8 % (ResNet-18), 3.1 %
             (ResNet-50) and 5.4 % (Lite0), mean of 200 photographs; their top-1 accuracy moved by
             at most one point.
 
     Raises:
-        InputError: If the name, the stride or the precision is unknown.
+        InputError: If the name, the stride or the precision is unknown, a package for the name is
+            not installed, or the network gives no map.
         WeightsError: If the weights cannot be had, read, or belong to another network.
     """
-    if name not in BACKBONES:
-        raise InputError(f"no backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    if stride not in BACKBONES[name].stages:
-        raise InputError(f"no stride {stride}: choose 32 or 16")
     if precision not in PRECISIONS:
         raise InputError(f"no precision {precision!r}: choose {' or '.join(PRECISIONS)}")
-    net, resolved = network_with_weights(name, weights)
+    architecture = named(name, BACKBONES)
+    if isinstance(architecture, ForeignNetwork):
+        net, resolved = foreign_with_weights(architecture, weights)
+        name = architecture.name
+    else:
+        name = str(name)
+        architecture.require_stride(stride)  # before anything is downloaded
+        net, resolved = network_with_weights(name, weights)
     return Backbone(
-        net, BACKBONES[name], name=name, weights=resolved, stride=stride, precision=precision
+        net, architecture, name=name, weights=resolved, stride=stride, precision=precision
     )
 
 

@@ -17,6 +17,8 @@ from caf_video.errors import InputError
 from caf_video.models.acol import ACoLHead
 from caf_video.models.adl import adl_placement, insert_attention_dropout
 from caf_video.models.architectures import BACKBONES, Architecture, as_sequence
+from caf_video.models.foreign import ForeignNetwork
+from caf_video.models.names import Name, named
 from caf_video.models.preprocessing import Preprocessing, require_preprocessed
 from caf_video.models.resnet_se import RESNET50_SE
 from caf_video.models.vgg_gap import VGG16_ACOL, VGG16_GAP
@@ -43,7 +45,8 @@ class ImageNetwork(nn.Module):
     What is new starts small and at random, by torch's global seed.
 
     Args:
-        backbone: A key of IMAGE_BACKBONES: those of `load_backbone`, vgg16_gap or resnet50_se.
+        backbone: A key of IMAGE_BACKBONES: those of `load_backbone`, vgg16_gap or resnet50_se. Or
+            any other name that `load_backbone` takes; such a network is taken up to its last map.
         outputs: Classes, or the width of the embedding.
         tuning: "gap", "acol" or "adl"; the last two are ways to train a classifier.
         weights: As `load_backbone` takes them; not a hyperparameter. A file may hold any number of
@@ -71,7 +74,7 @@ class ImageNetwork(nn.Module):
 
     def __init__(
         self,
-        backbone: str,
+        backbone: Name,
         *,
         outputs: int,
         tuning: str = "gap",
@@ -83,18 +86,26 @@ class ImageNetwork(nn.Module):
         frozen_batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        architecture = _architecture(backbone)
+        architecture = named(backbone, IMAGE_BACKBONES)
+        name = architecture.name if isinstance(architecture, ForeignNetwork) else str(backbone)
         if tuning not in TUNINGS:
             raise InputError(f"no tuning {tuning!r}: choose one of {', '.join(TUNINGS)}")
         if outputs < 1:
             raise InputError(f"an image network with {outputs} outputs: wanted 1 or more")
         if tuning == "acol" and backbone == "vgg16_gap":
             architecture = VGG16_ACOL
-        placement = adl_placement(backbone, architecture.stages)
+        pretrained = network_to_train(name, architecture, weights)
+        if isinstance(architecture, ForeignNetwork):
+            halves = architecture.halves(pretrained.net, head=False)
+            self._normalization = architecture.feeding(pretrained.net).normalization
+        else:
+            halves = architecture.halves(pretrained.net, max(architecture.stages))
+            self._normalization = architecture.normalization
+        placement = adl_placement(name, halves.stages)
         if drop_threshold is None:
             drop_threshold = placement.threshold
         self.hyperparameters: dict[str, Any] = {
-            "backbone": backbone,
+            "backbone": name,
             "outputs": outputs,
             "tuning": tuning,
             "erase_threshold": erase_threshold,
@@ -103,16 +114,10 @@ class ImageNetwork(nn.Module):
             "drop_threshold": drop_threshold,
             "frozen_batch_norm": frozen_batch_norm,
         }
-        self.stride = max(architecture.stages)
-        stage = architecture.stages[self.stride]
-        self.channels = stage.channels
-        self._normalization = architecture.normalization
-
-        pretrained = network_to_train(backbone, architecture, weights)
+        self.stride = halves.stride
+        self.channels = halves.channels
         self.weights = pretrained.weights
-        steps = architecture.chain(pretrained.net)
-        end = [step for step, _ in steps].index(stage.last_step) + 1
-        self.trunk = as_sequence(steps[:end])
+        self.trunk = halves.trunk
         if tuning == "adl":
             insert_attention_dropout(
                 self.trunk, placement.after, drop_rate=drop_rate, threshold=drop_threshold
@@ -121,10 +126,10 @@ class ImageNetwork(nn.Module):
         self.tail: nn.Module
         if tuning == "acol":
             self.tail = ACoLHead(
-                stage.channels, outputs, threshold=erase_threshold, hidden=erase_channels
+                halves.channels, outputs, threshold=erase_threshold, hidden=erase_channels
             )
         else:
-            linear = _small_linear(stage.channels, outputs)
+            linear = _small_linear(halves.channels, outputs)
             kept = _fill(linear, pretrained.last_layer)
             self.tail = as_sequence(
                 [("avgpool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("fc", linear)]
@@ -205,20 +210,18 @@ class ImageNetwork(nn.Module):
         return Preprocessing(size, self._normalization, resized)
 
 
-def image_preprocessing(backbone: str, size: tuple[int, int]) -> Preprocessing:
+def image_preprocessing(backbone: Name, size: tuple[int, int]) -> Preprocessing:
     """As `ImageNetwork.preprocessing`, of the network of that backbone, which need not be made.
+
+    But for a module of one's own, which says how it is fed once it is made.
 
     Raises:
         InputError: There is no such backbone.
     """
-    return Preprocessing(size, _architecture(backbone).normalization)
-
-
-def _architecture(backbone: str) -> Architecture:
-    if backbone not in IMAGE_BACKBONES:
-        known = ", ".join(IMAGE_BACKBONES)
-        raise InputError(f"no backbone {backbone!r}: choose one of {known}")
-    return IMAGE_BACKBONES[backbone]
+    architecture = named(backbone, IMAGE_BACKBONES)
+    if isinstance(architecture, ForeignNetwork):
+        return Preprocessing(size, architecture.feeding().normalization)
+    return Preprocessing(size, architecture.normalization)
 
 
 def _small_linear(channels: int, outputs: int) -> nn.Linear:

@@ -1,5 +1,6 @@
 """Frames to network input: resize and normalise as each network was trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,48 @@ from torchvision.transforms.v2 import functional as transforms
 from caf_video.errors import InputError
 
 COARSEST_STRIDE = 32
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """How a family of networks is fed: interpolation, and mean and deviation on the 0–255 scale."""
+    """How a family of networks is fed: interpolation, and mean and deviation on the 0–255 scale.
+
+    Raises:
+        InputError: An interpolation that frames cannot be resized by, or a deviation of 0.
+    """
 
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(
+                f"no interpolation {self.interpolation!r}: frames are resized by one of "
+                f"{', '.join(INTERPOLATIONS)}"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise InputError(
+                f"mean {self.mean} and std {self.std}: wanted three numbers each, of red, green "
+                "and blue, and no deviation of 0"
+            )
+
+    @classmethod
+    def of_unit_scale(
+        cls, interpolation: str, mean: Sequence[float], std: Sequence[float]
+    ) -> "Normalization":
+        """From mean and deviation of pixels that lie in 0–1, as most libraries write them."""
+        red, green, blue = (255 * float(value) for value in mean)
+        of_red, of_green, of_blue = (255 * float(value) for value in std)
+        return cls(interpolation, (red, green, blue), (of_red, of_green, of_blue))
+
+    def __str__(self) -> str:
+        """As the field writes it: mean and deviation on the 0-1 scale."""
+        mean, std = (
+            " ".join(f"{value / 255:.6g}" for value in values) for values in (self.mean, self.std)
+        )
+        return f"{self.interpolation}, mean {mean}, std {std}"
 
 
 # torchvision's classification presets: mean (0.485, 0.456, 0.406), deviation (0.229, 0.224, 0.225)
@@ -115,8 +149,12 @@ def require_preprocessed(images: Tensor) -> None:
         )
 
 
-def size_for(height: int, width: int, shorter: int = 256) -> tuple[int, int]:
+def size_for(
+    height: int, width: int, shorter: int = 256, *, multiple: int = COARSEST_STRIDE
+) -> tuple[int, int]:
     """The input size of a frame: aspect kept, shorter side near `shorter`, multiples of 32.
+
+    Multiples of another number if that is given, and of 32 pixels or more.
 
     Raises:
         InputError: If a side or `shorter` is not positive.
@@ -128,15 +166,19 @@ def size_for(height: int, width: int, shorter: int = 256) -> tuple[int, int]:
         raise InputError(
             f"sizes must be positive, got height {height}, width {width}, shorter {shorter}"
         )
-    scale = shorter / min(height, width) / COARSEST_STRIDE
-    rounded = (max(1, int(side * scale + 0.5)) * COARSEST_STRIDE for side in (height, width))
+    scale = shorter / min(height, width) / multiple
+    least = -(-COARSEST_STRIDE // multiple)
+    rounded = (max(least, int(side * scale + 0.5)) * multiple for side in (height, width))
     return next(rounded), next(rounded)
 
 
-def require_aligned(size: tuple[int, int]) -> None:
-    """Raise InputError unless both sides of (height, width) are positive multiples of 32."""
-    if any(side < COARSEST_STRIDE or side % COARSEST_STRIDE for side in size):
+def require_aligned(size: tuple[int, int], *, multiple: int = COARSEST_STRIDE) -> None:
+    """Raise InputError unless both sides of (height, width) are multiples of 32, and not 0.
+
+    Multiples of another number if that is given, and of 32 pixels or more.
+    """
+    if any(side < COARSEST_STRIDE or side % multiple for side in size):
         raise InputError(
-            f"size (height, width) must be multiples of {COARSEST_STRIDE}, got {size}: "
+            f"size (height, width) must be multiples of {multiple}, got {size}: "
             "size_for(height, width) gives the nearest"
         )

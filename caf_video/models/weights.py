@@ -17,6 +17,7 @@ from torchvision.models import get_model, get_model_weights
 
 from caf_video.errors import CafVideoError
 from caf_video.models.architectures import BACKBONES, Architecture
+from caf_video.models.foreign import ForeignNetwork
 
 DEFAULT, NONE, PACKAGE = "default", "none", "package"
 
@@ -69,6 +70,39 @@ def network_with_weights(name: str, weights: str) -> tuple[nn.Module, str]:
     return _loaded(name, file), str(file.resolve())
 
 
+def foreign_with_weights(network: ForeignNetwork, weights: str) -> tuple[nn.Module, str]:
+    """As `network_with_weights`, of a network that is not laid out here.
+
+    Args:
+        network: How it is built.
+        weights: "default" (its own), "none" (random), or a file with its names or those of an
+            original that its library converts.
+
+    Raises:
+        WeightsError: As `network_with_weights`.
+    """
+    if weights == NONE:
+        net = network.build()
+        _initialize(net)
+        return net, NONE
+    if weights == DEFAULT:
+        return network.pretrained(), DEFAULT
+    file = Path(weights)
+    if not file.is_file():
+        raise WeightsError(
+            f"no weights {weights!r} for {network.name}: neither a file nor {DEFAULT} nor {NONE}"
+        )
+    state = _read_state_dict(file)
+    net = network.build()
+    wanted = net.state_dict()
+    converted = None if wanted.keys() & state.keys() == wanted.keys() else network.filled(state)
+    if converted is not None:
+        net, state = converted, converted.state_dict()
+    _require_fit(network.name, str(file), wanted, state)
+    net.load_state_dict(dict(state), strict=False)
+    return net, str(file.resolve())
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """A bare network, filled as far as its weights go, and its last layer apart.
@@ -86,17 +120,25 @@ class Pretrained:
     missing: frozenset[str]
 
 
-def network_to_train(name: str, architecture: Architecture, weights: str) -> Pretrained:
+def network_to_train(
+    name: str, architecture: Architecture | ForeignNetwork, weights: str
+) -> Pretrained:
     """The bare network of an architecture, filled to go on training, with any number of classes.
 
     Args:
         name: What errors call it.
-        architecture: If it has a parent, the parent's weights do, or those of a whole network.
+        architecture: If it has a parent, the parent's weights do, or those of a whole network. Of
+            a network that is not laid out here the last layer is not kept: other layers may stand
+            between it and the map.
         weights: As `network_with_weights` takes them.
 
     Raises:
         WeightsError: As `network_with_weights`.
     """
+    if isinstance(architecture, ForeignNetwork):
+        net, resolved = foreign_with_weights(architecture, weights)
+        missing = net.state_dict() if weights == NONE else ()
+        return Pretrained(net, resolved, {}, frozenset(missing))
     net = architecture.build()
     _initialize(net)
     if weights == NONE:
@@ -130,6 +172,12 @@ def weights_digest(net: nn.Module) -> str:
             digest.update(f"{name} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.to(torch.float32).contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def unavailable(name: str, error: Exception, advice: str) -> WeightsError:
+    """What could be neither downloaded nor found where downloads are kept, in one line."""
+    reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    return WeightsError(f"could not get {name} ({reason}): {advice}")
 
 
 def _initialize(net: nn.Module) -> None:

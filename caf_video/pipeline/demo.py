@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from caf_video.attention.methods import METHODS
+from caf_video.attention import METHODS
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import Backbone

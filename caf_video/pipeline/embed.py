@@ -25,7 +25,7 @@ from caf_video.errors import InputError
 from caf_video.files import written_whole
 from caf_video.pipeline.opened import maps_at_test
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.retrieval.index import EmbeddingIndex
+from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
 
 FORMAT = "1"  # of the file: another one once the same weights and features embed otherwise

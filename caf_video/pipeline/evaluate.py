@@ -14,7 +14,7 @@ from caf_video.evaluation import mean_pooled, pooled_by_frame
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.opened import maps_at_test, open_features, open_run, untrained
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.retrieval.metrics import (
+from caf_video.retrieval import (
     RetrievalResult,
     chance_recall,
     normalized_mutual_information,

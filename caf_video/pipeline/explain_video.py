@@ -13,7 +13,6 @@ from caf_video.attention import Explanation, explain, filters_to_heatmaps
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
-from caf_video.models.preprocessing import size_for
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
 from caf_video.rendering import VideoWriter, heat_legend, overlay
@@ -67,6 +66,7 @@ def explain_video(
     """
     if every < 1:
         raise InputError(f"every {every}-th frame: it must be 1 or more")
+    backbone.require_head()
     started = time.perf_counter()
     folder = output_folder(out)
     name = file_name(video.stem)
@@ -78,7 +78,7 @@ def explain_video(
     backbone_seconds = 0.0
     with VideoReader(video) as reader:
         info = reader.info
-        input_size = size or size_for(info.height, info.width)
+        input_size = size or backbone.size_for(info.height, info.width)
         preprocessing = backbone.preprocessing(input_size)
         frames = track(
             reader.frames(step=every),

@@ -10,7 +10,7 @@ from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.frames import ClipFrames, ClipSample, load_samples
 from caf_video.data.manifest import Clip, read_clips, write_manifest
 from caf_video.data.video.reader import VideoError
-from caf_video.models.backbones import Backbone
+from caf_video.models.backbones import BACKBONES, Backbone
 from caf_video.pipeline.progress import Track, device, quietly
 
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
@@ -78,6 +78,8 @@ def describe(
         timesteps=timesteps,
         candidates=candidates,
         precision=backbone.precision,
+        normalisation="" if backbone.name in BACKBONES else str(backbone.normalisation),
+        revision=backbone.revision,
     )
 
 

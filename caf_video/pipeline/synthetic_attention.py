@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import frame_influence
-from caf_video.attention.explain_clip import ClipModel
-from caf_video.attention.methods import METHODS
+from caf_video.attention import METHODS, ClipModel, frame_influence
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest

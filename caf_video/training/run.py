@@ -227,5 +227,7 @@ def _kept(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             yield from _kept(value, f"{name}.")
+        elif key == "_recursive_":  # says how Hydra builds, not what
+            continue
         elif name not in _FREE and any(f"{name}.".startswith(f"{kept}.") for kept in _KEPT):
             yield name, value

@@ -143,6 +143,8 @@ OTHER: dict[str, Any] = {
     "timesteps": 4,
     "candidates": 1,
     "precision": "bfloat16",
+    "normalisation": "bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5",
+    "revision": "a commit",
 }
 
 

@@ -445,7 +445,7 @@ def top_1(backbone: Backbone, shared_data: Path, every: int) -> float:
 
 
 def test_lite0_knows_most_photographs(shared_data: Path) -> None:
-    # 82.0 % of all 650, measured (81.8 % in bfloat16; 73 % with ImageNet's normalisation).
+    # 82.0 % of all 650, measured (81.8 % in bfloat16; 73 % with ImageNet's normalization).
     # On 82 of them, two standard deviations below is 0.735.
     assert top_1(load_backbone("efficientnet_lite0"), shared_data, every=8) > 0.735
 

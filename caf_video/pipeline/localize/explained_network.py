@@ -14,7 +14,6 @@ from caf_video.pipeline.progress import device
 from caf_video.training import RETRIEVAL, ImageRun, load_image_run
 
 Size = tuple[int, int]
-IMAGENET_SIZE = (224, 224)
 
 
 class TwoHalves(Protocol):
@@ -70,17 +69,22 @@ class ExplainedNetwork:
 
 
 def of_backbone(backbone: Backbone) -> ExplainedNetwork:
-    """A pretrained classifier of ImageNet."""
+    """A pretrained classifier of ImageNet.
+
+    Raises:
+        InputError: It gives feature maps only.
+    """
+    backbone.require_head()
     backbone.to(device())
     return ExplainedNetwork(
         halves=backbone,
         backbone=backbone.name,
         trained="ImageNet",
         kind="classifier",
-        classes=1000,
+        classes=backbone.output_count(),
         label_names=None,
         normalize=False,
-        size=IMAGENET_SIZE,
+        size=backbone.own_size,
         protocol="classification",
         source={"backbone": backbone.name, "weights": backbone.weights_sha256},
     )

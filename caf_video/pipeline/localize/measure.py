@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caf_video.attention.methods import Method
+from caf_video.attention import Method
 from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
 from caf_video.localization import measure_all, require_protocol, true_class_ranks
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caf_video.attention import resize_maps
-from caf_video.attention.methods import Method
+from caf_video.attention import Method, resize_maps
 from caf_video.data.images import LabelledImage, read_image
 from caf_video.localization import PROTOCOLS, Geometry, localize, measure, sweep, upsample
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork

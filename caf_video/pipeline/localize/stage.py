@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caf_video.attention.methods import METHODS, Method, require_methods
+from caf_video.attention import METHODS, Method, require_methods
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
