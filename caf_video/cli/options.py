@@ -10,14 +10,15 @@ BackboneName = Annotated[
     str,
     typer.Option(
         help="Frozen network: efficientnet_lite0 (its weights come installed), resnet18, resnet34, "
-        "resnet50, resnet101, googlenet, densenet121, densenet161 or vgg16."
+        "resnet50, resnet101, googlenet, densenet121, densenet161 or vgg16; timm/NAME; hf/ID or "
+        "hf/./FOLDER; or package.module.factory, a module of your own."
     ),
 ]
 Weights = Annotated[
     str,
     typer.Option(
-        help="'default' (downloaded once by torchvision), a torchvision name such as "
-        "IMAGENET1K_V1, a file (.safetensors or .pth), or 'none' (random)."
+        help="'default' (downloaded once; of your own module as it makes them), a torchvision name "
+        "such as IMAGENET1K_V1, a file (.safetensors or .pth), or 'none' (random)."
     ),
 ]
 Stride = Annotated[int, typer.Option(help="Pixels a cell of the feature map: 32 or 16.")]
