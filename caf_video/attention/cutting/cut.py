@@ -560,4 +560,4 @@ class Cut(View):
 
     def _run(self, at_cut: Callable[[Tensor], Tensor], part: Part) -> Tensor:
         outputs = self._rerun.run(lambda: self._network.run(part.inputs), part.calls, at_cut)
-        return self._network.pick(outputs)
+        return self._network.pick(outputs, len(part.samples))

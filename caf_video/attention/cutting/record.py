@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils.weak import TensorWeakRef
@@ -335,6 +336,11 @@ class _Recorder(TorchFunctionMode):
                 f"the output of layer {self._name} is not a feature map: {_describe(output)}, "
                 "wanted one floating tensor (n, channels, cells, …)"
             )
+        if is_functorch_wrapped_tensor(feature_map):
+            raise InputError(
+                f"layer {self._name} runs inside a vmap, where samples cannot be told apart: take a "
+                "layer outside it"
+            )
         if self._leaf:
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
         self._cut, self._relu_of = target, None
@@ -449,6 +455,8 @@ def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
 
 
 def _storage(tensor: Tensor) -> int:
+    while is_functorch_wrapped_tensor(tensor):  # inside a vmap
+        tensor = get_unwrapped(tensor)
     return tensor.untyped_storage().data_ptr()
 
 
