@@ -1,6 +1,5 @@
 """Whether a loss can tell anything: filters that change nothing, and what to look at instead."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import NOT_REPLAYABLE, Cut, cut_network
 from caf_video.attention.cutting.layers import maps_of
 from caf_video.attention.cutting.until import UntilCall
+from caf_video.attention.warning import quiet
 from caf_video.errors import InputError
 
 Flat = Literal["scale", "cells", "unread"]
@@ -102,7 +102,7 @@ def first_telling(
     for name in layers:
         try:
             with (
-                warnings.catch_warnings(action="ignore"),
+                quiet(),
                 cut_network(model, inputs, name, output=output, input_axes=input_axes) as cut,
             ):
                 if _is_the_answer(cut):
