@@ -17,24 +17,27 @@ def lookers_removed(twin: nn.Module) -> Iterator[None]:
     are gone, for what comes then are runs with stand-ins and filtered maps, which nobody asked to
     see.
     """
-    used: set[int] = set()
+    used: set[tuple[int, int]] = set()
     wrapped: list[tuple[dict[int, Any], int, Any]] = []
     for module in twin.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in list(hooks.items()):
-                hooks[key] = _watched(hook, key, used)
+                # Copies of a module share the keys of their hooks.
+                hooks[key] = _watched(hook, (id(hooks), key), used)
                 wrapped.append((hooks, key, hook))
     yield
     for hooks, key, hook in wrapped:
         if key not in hooks:
             continue
-        if key in used or type(hook).__module__.startswith(_OF_TORCH):
+        if (id(hooks), key) in used or type(hook).__module__.startswith(_OF_TORCH):
             hooks[key] = hook
         else:
             del hooks[key]
 
 
-def _watched(hook: Callable[..., Any], key: int, used: set[int]) -> Callable[..., Any]:
+def _watched(
+    hook: Callable[..., Any], key: tuple[int, int], used: set[tuple[int, int]]
+) -> Callable[..., Any]:
     def watched(module: nn.Module, *args: Any) -> Any:
         tensors = tensors_in(args)
         versions = [tensor._version for tensor in tensors]
