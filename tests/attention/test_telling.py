@@ -19,7 +19,9 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
@@ -104,7 +106,9 @@ def test_a_loss_that_tells_nothing_is_named_with_a_layer_that_does(name) -> None
     # It is so: by a plain hook, the filters that the word is about change nothing.
     generator = torch.Generator().manual_seed(3)
     noise = torch.randn(found.filters.shape, generator=generator)
-    noise = {"cells": noise.abs() + 0.1, "unread": noise, "scale": torch.full_like(noise, 0.3)}[flat]
+    noise = {"cells": noise.abs() + 0.1, "unread": noise, "scale": torch.full_like(noise, 0.3)}[
+        flat
+    ]
     cells = noise.flatten(1)[:, :, None]
     if name.startswith("ViT") and "token" in name:
         cells = torch.cat([torch.ones(2, 1, 1), cells], dim=1)
@@ -147,7 +151,7 @@ def resnet() -> nn.Module:
 
 
 ORDINARY: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]] = {
-    "resnet": (resnet, (2, 3, 64, 64), ["layer4", "layer3", "layer1"]),
+    "resnet": (resnet, (2, 3, 64, 64), ["layer4", "layer3"]),
     "vgg": (vgg, (2, 3, 32, 32), ["features.11", "features"]),
     "ViT, pooled": (lambda: ViT("mean", norm=False), X, ["blocks.2", "blocks.0"]),
     "ViT, the block before the last": (lambda: ViT("token"), X, ["blocks.0.mlp"]),

@@ -5,10 +5,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from caf_video.attention.cutting.pytrees import tensors_in
+from caf_video.attention.cutting.twin import OwnHook
 
 _OF_TORCH = "torch.nn.utils"  # weight norm and spectral norm compute their weights in hooks
+
+
+class Noting(TorchFunctionMode):
+    """A mode that notes calls; what a mere looker has called is taken out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
 
 
 @contextmanager
@@ -22,6 +32,8 @@ def lookers_removed(twin: nn.Module) -> Iterator[None]:
     for module in twin.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in list(hooks.items()):
+                if isinstance(hook, OwnHook):
+                    continue
                 # Copies of a module share the keys of their hooks.
                 hooks[key] = _watched(hook, (id(hooks), key), used)
                 wrapped.append((hooks, key, hook))
@@ -41,9 +53,14 @@ def _watched(
     def watched(module: nn.Module, *args: Any) -> Any:
         tensors = tensors_in(args)
         versions = [tensor._version for tensor in tensors]
+        mode = _get_current_function_mode()
+        calls = mode.calls if isinstance(mode, Noting) else []
+        start = len(calls)
         result = hook(module, *args)
         if result is not None or versions != [tensor._version for tensor in tensors]:
             used.add(key)
+        else:
+            del calls[start:]
         return result
 
     return watched

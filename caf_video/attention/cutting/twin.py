@@ -13,7 +13,18 @@ from torch.nn.parameter import UninitializedParameter
 from caf_video.errors import InputError
 
 _CONTAINERS = (list, tuple, dict, set, OrderedDict)  # exactly these, no classes made of them
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
+
+
+class OwnHook:
+    """A hook that is part of a network."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self._hook = hook
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._hook(*args, **kwargs)
 
 
 class Twin:
@@ -25,6 +36,8 @@ class Twin:
     network get its answers, and an exception leaves nothing behind.
 
     Compiled modules are replaced by what was compiled, data-parallel wrappers by what they wrap.
+    A hook that leads to the network (a module's method or closure, the method of an object that a
+    module keeps) is part of it: through such hooks networks hand themselves features.
 
     Args:
         model: Any module.
@@ -44,13 +57,14 @@ class Twin:
         for parameter in model.parameters():
             if isinstance(parameter, UninitializedParameter):
                 raise InputError("the model has lazy modules that never ran: call it once first")
+        self._own = _modules_and_helpers(model)
         self.model: nn.Module = self._of(model)
 
     @classmethod
     def of_callable(cls, function: Callable[..., Any]) -> Callable[..., Any]:
         """A module, a bound method or a function that leads to one, leading to its twin."""
         twin = object.__new__(cls)
-        twin._made, twin._kept = {}, []
+        twin._made, twin._kept, twin._own = {}, [], set()
         made: Callable[..., Any] = twin._of(function)
         return made
 
@@ -68,6 +82,10 @@ class Twin:
             return self._of_tensor(value)
         if type(value) in _CONTAINERS:
             return self._of_container(value)
+        if id(value) in self._own:
+            made = self._keep(value, object.__new__(type(value)))
+            made.__dict__.update((name, self._of(one)) for name, one in value.__dict__.items())
+            return made
         if isinstance(value, types.MethodType):
             owner = self._of(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
@@ -87,7 +105,7 @@ class Twin:
             return module
         twin = self._keep(module, object.__new__(type(module)))
         for name, value in module.__dict__.items():
-            twin.__dict__[name] = self._of(value)
+            twin.__dict__[name] = self._of_hooks(value) if name in _HOOKS else self._of(value)
         twin.__dict__["training"] = False
         for hooks in ("_backward_hooks", "_backward_pre_hooks"):  # they change no answer
             twin.__dict__[hooks] = OrderedDict()
@@ -97,6 +115,13 @@ class Twin:
         if plain is not None and "forward" not in twin.__dict__:
             twin.__dict__["forward"] = types.MethodType(plain, twin)
         return twin
+
+    def _of_hooks(self, hooks: dict[int, Any]) -> dict[int, Any]:
+        """Those of the network as its twin's; others as they are."""
+        made = self._keep(hooks, OrderedDict())
+        for key, hook in hooks.items():
+            made[key] = OwnHook(self._of(hook)) if _leads_to(hook, self._own) else hook
+        return made
 
     def _of_tensor(self, tensor: Tensor) -> Tensor:
         """Tensors born in inference mode cannot be differentiated through; their copies can."""
@@ -122,7 +147,10 @@ class Twin:
             held = [cell.cell_contents for cell in cells]
         except ValueError:  # a cell that was never filled
             return function
-        if not any(isinstance(value, nn.Module | types.MethodType) for value in held):
+        if not any(
+            isinstance(value, nn.Module | types.MethodType) or id(value) in self._own
+            for value in held
+        ):
             return function
         made = types.FunctionType(
             function.__code__,
@@ -149,3 +177,59 @@ def _inside(module: nn.Module) -> nn.Module:
     elif kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch.nn.parallel"):
         inner = module._modules.get("module")
     return module if inner is None else _inside(inner)
+
+
+def _modules_and_helpers(model: nn.Module) -> set[int]:
+    """Ids of a network's modules, and of plain objects that they keep and that know modules.
+
+    Those are objects with a module among their attributes, and those whose methods are hooks.
+    """
+    modules = list(model.modules())
+    found = {id(module) for module in modules}
+    hooks = [
+        hook for module in modules for name in _HOOKS for hook in getattr(module, name).values()
+    ]
+    owners = {id(hook.__self__) for hook in hooks if isinstance(hook, types.MethodType)}
+    for module in modules:
+        for value in module.__dict__.values():
+            kept = value.values() if isinstance(value, dict) else value
+            for one in kept if isinstance(kept, list | tuple) else [kept]:
+                if _is_plain(one) and (
+                    id(one) in owners or any(id(part) in found for part in one.__dict__.values())
+                ):
+                    found.add(id(one))
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is an instance of a class written in Python, and no module or tensor."""
+    kind = type(value)
+    return (
+        kind.__new__ is object.__new__
+        and hasattr(value, "__dict__")
+        and not isinstance(value, nn.Module | Tensor)
+    )
+
+
+def _leads_to(hook: Any, inside: set[int]) -> bool:
+    """Whether a hook is a method of, or closes over, one of some objects."""
+    if id(hook) in inside:
+        return True
+    if isinstance(hook, types.MethodType):
+        return _leads_to(hook.__self__, inside)
+    if isinstance(hook, functools.partial):
+        parts = (hook.func, *hook.args, *hook.keywords.values())
+        return any(_leads_to(part, inside) for part in parts)
+    if isinstance(hook, types.FunctionType):
+        return any(
+            id(cell.cell_contents) in inside for cell in hook.__closure__ or () if _is_filled(cell)
+        )
+    return False
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

@@ -209,7 +209,9 @@ def test_each_run_of_a_layer_has_its_filter(forward, inputs, runs, hooked) -> No
         for other in (last.losses, each.losses[:, run]):
             torch.testing.assert_close(other, one.losses)
         heat = grad_cam(model, x, layer="cnn", call=run, mode="signed")
-        torch.testing.assert_close(heat, grad_cam(model, x, layer="cnn", call=run - runs, mode="signed"))
+        torch.testing.assert_close(
+            heat, grad_cam(model, x, layer="cnn", call=run - runs, mode="signed")
+        )
 
 
 def test_the_runs_of_a_layer_are_those_of_the_frames_folded_into_the_batch() -> None:
