@@ -338,8 +338,8 @@ class _Recorder(Noting):
             )
         if is_functorch_wrapped_tensor(feature_map):
             raise InputError(
-                f"layer {self._name} runs inside a vmap, where samples cannot be told apart: take a "
-                "layer outside it"
+                f"layer {self._name} runs inside a vmap, where samples cannot be told apart: take "
+                "a layer outside it"
             )
         if self._leaf:
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
