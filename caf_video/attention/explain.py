@@ -169,8 +169,11 @@ def explain(
         if reference is not None:
             wanted = network_outputs(model, reference, output=output, until=until)
         solution = _solution(cut, wanted)
-        flat = _flat(cut, solution, target is not None)
-        if flat == "scale" and until is None and reference is None and target is None:
+        flat = _flat(cut, solution, of_class=target is not None)
+        if flat == "scale" and reference is not None:
+            flat = None  # a perfect answer to x is none to y
+        is_plain = until is None and reference is None and target is None
+        if is_plain and flat in ("scale", "cells"):  # "cells" where it saturates, too
             raw = raw_embedding(cut)
             if raw is not None:
                 cut.stop_before(raw)
@@ -229,7 +232,7 @@ def default_layer(
     return found
 
 
-def _flat(cut: Cut, solution: FilterSolution, of_class: bool) -> Flat | None:
+def _flat(cut: Cut, solution: FilterSolution, *, of_class: bool) -> Flat | None:
     """Why the filters say nothing, looked at only where they cannot say much."""
     if cut.is_pooled_linear:
         return None

@@ -1,6 +1,5 @@
 """Whether a loss can tell anything: filters that change nothing, and what to look at instead."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import NOT_REPLAYABLE, Cut, cut_network
 from caf_video.attention.cutting.layers import maps_of
 from caf_video.attention.cutting.until import UntilCall
+from caf_video.attention.warning import quiet
 from caf_video.errors import InputError
 
 Flat = Literal["scale", "cells", "unread"]
@@ -69,9 +69,9 @@ def raw_embedding(cut: Cut) -> UntilCall | None:
             continue
         _, argument = max(moved)
         raw = one.given[argument]
-        if raw.dim() < 2 or len(raw) != cut.samples or raw.shape[:2].numel() != raw.numel():
+        if raw.dim() < 2 or len(raw) != cut.samples or raw[0].numel() != max(raw.shape[1:]):
             return None  # it still has cells
-        if raw.shape[1] < 2 or not one.output.dtype.is_floating_point:
+        if raw[0].numel() < 2 or not one.output.dtype.is_floating_point:
             continue  # a norm, or a comparison
         return UntilCall(f"the input of {one.name}", position, argument)
     return None
@@ -102,7 +102,7 @@ def first_telling(
     for name in layers:
         try:
             with (
-                warnings.catch_warnings(action="ignore"),
+                quiet(),
                 cut_network(model, inputs, name, output=output, input_axes=input_axes) as cut,
             ):
                 if _is_the_answer(cut):
@@ -110,7 +110,7 @@ def first_telling(
                 if cut.is_pooled_linear:
                     return name
                 flat = what_is_flat(cut)
-                if flat is None or (flat == "scale" and raw_embedding(cut) is not None):
+                if flat is None or (flat != "unread" and raw_embedding(cut) is not None):
                     return name
         except (InputError, *NOT_REPLAYABLE):
             continue

@@ -181,8 +181,10 @@ def parse_axes(text: str) -> tuple[Axis, ...]:
     Raises:
         InputError: If it is no such text; says where.
     """
+    if not isinstance(text, str):
+        raise InputError(f'axes={text!r}: wanted a text such as "n c h w"')
     left = _TOKEN.sub("", text).strip()
-    if not isinstance(text, str) or left:
+    if left:
         raise InputError(f'axes="{text}": {left!r} is not a name, a number or a bracket')
     axes: list[Axis] = []
     group: list[str] | None = None
@@ -206,9 +208,14 @@ def parse_axes(text: str) -> tuple[Axis, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f'axes="{text}": {", ".join(twice)} stands there twice')
+    if not names:
+        raise InputError(f'axes="{text}": it names no axis')
     for axis in axes:
-        if CHANNELS in axis.names and len(axis.names) > 1:
+        tokens = axis.before + axis.after
+        if CHANNELS in axis.names and (len(axis.names) > 1 or tokens):
             raise InputError(f'axes="{text}": c must be an axis of its own')
+        if SAMPLES in axis.names and tokens:
+            raise InputError(f'axes="{text}": n shares its axis with names only')
     return tuple(axes)
 
 
@@ -263,6 +270,8 @@ def _sizes_of(axis: Axis, length: int, known: Mapping[str, int], start: str) -> 
 
 
 def _axis(tokens: Sequence[str], text: str) -> Axis:
+    if not tokens:
+        raise InputError(f'axes="{text}": an empty bracket; an axis 1 long is written 1')
     numbers = [i for i, token in enumerate(tokens) if token.isdigit()]
     names = [i for i, token in enumerate(tokens) if not token.isdigit()]
     if any(names and names[0] < i < names[-1] for i in numbers):

@@ -76,8 +76,13 @@ class Network:
             return self.model(*inputs)
         return self.model(inputs)
 
-    def pick(self, outputs: Any) -> Tensor:
-        """NT(x) (samples, …), at least float32 and of two axes, in what the model returned."""
+    def pick(self, outputs: Any, samples: int | None = None) -> Tensor:
+        """NT(x) (samples, …), at least float32 and of two axes, in what the model returned.
+
+        Args:
+            outputs: What it returned.
+            samples: How many it was run for, if not for all.
+        """
         chosen = outputs
         if callable(self.output):
             chosen = self.output(outputs)
@@ -101,12 +106,12 @@ class Network:
                 f"the output is {_kind(chosen)}, wanted a floating tensor (samples, …)"
             )
         if chosen.dim() < 2:
-            chosen = self._with_samples(chosen)
+            chosen = self._with_samples(chosen, samples or self.samples)
         return chosen.to(torch.promote_types(chosen.dtype, torch.float32))
 
-    def _with_samples(self, chosen: Tensor) -> Tensor:
+    def _with_samples(self, chosen: Tensor, samples: int) -> Tensor:
         """One number a sample as (samples, 1), all numbers of the only sample as (1, d)."""
-        samples, count = self.samples, chosen.numel()
+        count = chosen.numel()
         if chosen.dim() == 1 and count and samples % count == 0:
             return chosen[:, None]
         if samples == 1:

@@ -123,12 +123,12 @@ def _recorded(
     with torch.inference_mode(False), undisturbed(model):
         twin = Twin(model)
         name = find_layer(model, layer, twin.of)
-        stop: Until | None = None
-        if until is not None:
-            where = find_layer(model, until, twin.of)
-            stop = UntilLayer(where, twin.model.get_submodule(where))
-        network = Network.checked(twin.model, inputs, output, stop)
         with lookers_removed(twin.model):
+            stop: Until | None = None
+            if until is not None:  # its hook is ours, and stays
+                where = find_layer(model, until, twin.of)
+                stop = UntilLayer(where, twin.model.get_submodule(where))
+            network = Network.checked(twin.model, inputs, output, stop)
             recording = record(
                 twin.model, network.run, network.inputs, name,
                 call=call, after_relu=after_relu, leaf=leaf, until=stop,
@@ -564,4 +564,4 @@ class Cut(View):
 
     def _run(self, at_cut: Callable[[Tensor], Tensor], part: Part) -> Tensor:
         outputs = self._rerun.run(lambda: self._network.run(part.inputs), part.calls, at_cut)
-        return self._network.pick(outputs)
+        return self._network.pick(outputs, len(part.samples))

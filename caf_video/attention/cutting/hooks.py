@@ -5,10 +5,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from caf_video.attention.cutting.pytrees import tensors_in
+from caf_video.attention.cutting.twin import OwnHook
 
 _OF_TORCH = "torch.nn.utils"  # weight norm and spectral norm compute their weights in hooks
+
+
+class Noting(TorchFunctionMode):
+    """A mode that notes calls; what a mere looker has called is taken out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
 
 
 @contextmanager
@@ -17,30 +27,40 @@ def lookers_removed(twin: nn.Module) -> Iterator[None]:
     are gone, for what comes then are runs with stand-ins and filtered maps, which nobody asked to
     see.
     """
-    used: set[int] = set()
+    used: set[tuple[int, int]] = set()
     wrapped: list[tuple[dict[int, Any], int, Any]] = []
     for module in twin.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in list(hooks.items()):
-                hooks[key] = _watched(hook, key, used)
+                if isinstance(hook, OwnHook):
+                    continue
+                # Copies of a module share the keys of their hooks.
+                hooks[key] = _watched(hook, (id(hooks), key), used)
                 wrapped.append((hooks, key, hook))
     yield
     for hooks, key, hook in wrapped:
         if key not in hooks:
             continue
-        if key in used or type(hook).__module__.startswith(_OF_TORCH):
+        if (id(hooks), key) in used or type(hook).__module__.startswith(_OF_TORCH):
             hooks[key] = hook
         else:
             del hooks[key]
 
 
-def _watched(hook: Callable[..., Any], key: int, used: set[int]) -> Callable[..., Any]:
+def _watched(
+    hook: Callable[..., Any], key: tuple[int, int], used: set[tuple[int, int]]
+) -> Callable[..., Any]:
     def watched(module: nn.Module, *args: Any) -> Any:
         tensors = tensors_in(args)
         versions = [tensor._version for tensor in tensors]
+        mode = _get_current_function_mode()
+        calls = mode.calls if isinstance(mode, Noting) else []
+        start = len(calls)
         result = hook(module, *args)
         if result is not None or versions != [tensor._version for tensor in tensors]:
             used.add(key)
+        else:
+            del calls[start:]
         return result
 
     return watched

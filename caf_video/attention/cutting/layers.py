@@ -9,6 +9,7 @@ from caf_video.attention.cutting.call import Network, find_layer
 from caf_video.attention.cutting.pytrees import map_in
 from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
+from caf_video.errors import InputError
 
 
 def maps_of(model: nn.Module, inputs: Any) -> list[str]:
@@ -45,7 +46,11 @@ def maps_of(model: nn.Module, inputs: Any) -> list[str]:
 
 
 def number_of_runs(model: nn.Module, inputs: Any, layer: str | nn.Module) -> int:
-    """How often a layer runs."""
+    """How often a layer runs.
+
+    Raises:
+        InputError: It never does.
+    """
     with torch.inference_mode(False), torch.no_grad(), undisturbed(model):
         twin = Twin(model)
         found = twin.model.get_submodule(find_layer(model, layer, twin.of))
@@ -58,6 +63,8 @@ def number_of_runs(model: nn.Module, inputs: Any, layer: str | nn.Module) -> int
         found.register_forward_hook(count)
         network = Network.checked(twin.model, inputs)
         network.run(network.inputs)
+    if not runs:
+        raise InputError(f'layer "{find_layer(model, layer, twin.of)}" did not run')
     return runs
 
 

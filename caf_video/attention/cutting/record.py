@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.overrides import _get_current_function_mode
 from torch.utils.weak import TensorWeakRef
 
 from caf_video.attention.cutting.evidence import Evidence, Maker, Reader
+from caf_video.attention.cutting.hooks import Noting
 from caf_video.attention.cutting.pooled import PooledLinear, weight_and_bias
 from caf_video.attention.cutting.pytrees import (
     SMALL,
@@ -160,7 +162,7 @@ class _Hidden(Exception):
     """The layer was called from inside a module that was not looked into."""
 
 
-class _Recorder(TorchFunctionMode):
+class _Recorder(Noting):
     """Looks into the modules that contain the layer; a call of any other is one event.
 
     What a call returned is held weakly: only what the network itself still holds at the cut can be
@@ -187,7 +189,6 @@ class _Recorder(TorchFunctionMode):
         self._is_looking = True  # for the first thing that reads the inputs
         self._name, self._layer, self._around = f'"{name}"', layer, around
         self._after_relu, self._leaf, self._copied = after_relu, leaf, copied
-        self._calls: list[Call] = []
         self._is_aside = False  # in a module that is not looked into, or in our own code
         self._cut: Any = None
         self._in_place = False
@@ -227,7 +228,7 @@ class _Recorder(TorchFunctionMode):
                 output=call.output if i in self._read else stand_in(call.output),
                 changed_later=i in (changed | self._copied) & self._read,
             )
-            for i, call in enumerate(self._calls)
+            for i, call in enumerate(self.calls)
         ]
         return Recording(
             layer=self._layer,
@@ -256,7 +257,7 @@ class _Recorder(TorchFunctionMode):
             output = func(*args, **kwargs)
             self._look(func, args, output)
             if _worth_replaying(args, output):
-                self._calls.append(Call(func, True, _Weak.hold(output)))
+                self.calls.append(Call(func, True, _Weak.hold(output)))
             return output
         if func is torch._C._set_grad_enabled:
             return None  # a network that switches gradients off is explained all the same
@@ -268,7 +269,7 @@ class _Recorder(TorchFunctionMode):
         self._reader.see(func, args, kwargs, output)
         if self._relu_of is not None:
             if func in RELUS and args and args[0] is self._relu_of:
-                self._calls.append(Call(self._layer, True, _Weak.hold(self._relu_of)))
+                self.calls.append(Call(self._layer, True, _Weak.hold(self._relu_of)))
                 self._in_place = output is self._relu_of
                 return self._cut_behind(func, output)
             if _worth_replaying(args, output):  # anything but a look at the map's shape
@@ -288,8 +289,8 @@ class _Recorder(TorchFunctionMode):
                 if module is self._layer:
                     raise _Hidden
                 return forward(*args, **kwargs)
-            start = len(self._calls)
-            self._calls.append(Call(module))
+            start = len(self.calls)
+            self.calls.append(Call(module))
             if module in self._around and module is not self._layer:
                 output = forward(*args, **kwargs)
                 if self._cut is not None:
@@ -297,12 +298,12 @@ class _Recorder(TorchFunctionMode):
             with self._aside():
                 if module not in self._around or module is self._layer:
                     output = forward(*args, **kwargs)
-                del self._calls[start:]
+                del self.calls[start:]
                 if module is self._layer and self.runs == self._wanted + 1:
                     output = self._cut_behind(module, output)
                     self._relu_of = output if self._after_relu else None
                 else:
-                    self._calls.append(Call(module, True, _Weak.hold(output)))
+                    self.calls.append(Call(module, True, _Weak.hold(output)))
                 return output
 
         return noted
@@ -339,6 +340,11 @@ class _Recorder(TorchFunctionMode):
                 f"the output of layer {self._name} is not a feature map: {_describe(output)}, "
                 "wanted one floating tensor (n, channels, cells, …)"
             )
+        if is_functorch_wrapped_tensor(feature_map):
+            raise InputError(
+                f"layer {self._name} runs inside a vmap, where samples cannot be told apart: take "
+                "a layer outside it"
+            )
         if self._leaf:
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
         self._cut, self._relu_of = target, None
@@ -347,17 +353,17 @@ class _Recorder(TorchFunctionMode):
         self._is_looking = False
         self._evidence.maker = self._maker.reading(self._layer, feature_map)
         self._evidence.note_output(output)
-        for call in self._calls:
+        for call in self.calls:
             for shape in _Weak.shapes(call.output):
                 self._evidence.note_grid(shape)
         self._owners.clear()
         self._versions.clear()
         self._own(INPUTS, self._inputs)
-        for i, call in enumerate(self._calls):
+        for i, call in enumerate(self.calls):
             held = _Weak.take(call.output)
             self._own(i, held)
             held = map_tensors(torch.clone, held) if i in self._copied else held
-            self._calls[i] = replace(call, output=held)
+            self.calls[i] = replace(call, output=held)
         if self._leaf:
             self._map.requires_grad_()
             # In-place code may not change a leaf.
@@ -453,6 +459,8 @@ def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
 
 
 def _storage(tensor: Tensor) -> int:
+    while is_functorch_wrapped_tensor(tensor):  # inside a vmap
+        tensor = get_unwrapped(tensor)
     return tensor.untyped_storage().data_ptr()
 
 

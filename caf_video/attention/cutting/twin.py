@@ -20,7 +20,19 @@ _SHARED = frozenset({
     "_load_state_dict_post_hooks", "_non_persistent_buffers_set", "_backward_hooks",
     "_backward_pre_hooks",
 })  # fmt: skip
+_OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
+
+
+class OwnHook:
+    """A hook that is part of a network."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self._hook = hook
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._hook(*args, **kwargs)
 
 
 class Twin:
@@ -32,6 +44,8 @@ class Twin:
     network get its answers, and an exception leaves nothing behind.
 
     Compiled modules are replaced by what was compiled, data-parallel wrappers by what they wrap.
+    A hook that leads to the network (a module's method or closure, the method of an object that a
+    module keeps) is part of it: through such hooks networks hand themselves features.
 
     Args:
         model: Any module.
@@ -48,13 +62,14 @@ class Twin:
                 "the model is scripted or traced: its layers cannot be looked into. Explain the "
                 "module that it was made from"
             )
+        self._own = _modules_and_helpers(model)
         self.model: nn.Module = self._of(model)
 
     @classmethod
     def of_callable(cls, function: Callable[..., Any]) -> Callable[..., Any]:
         """A module, a bound method or a function that leads to one, leading to its twin."""
         twin = object.__new__(cls)
-        twin._made, twin._kept = {}, []
+        twin._made, twin._kept, twin._own = {}, [], set()
         made: Callable[..., Any] = twin._of(function)
         return made
 
@@ -75,6 +90,10 @@ class Twin:
             return self._of_module(value)
         if kind in _CONTAINERS:
             return self._of_container(value)
+        if id(value) in self._own:
+            made = self._keep(value, object.__new__(type(value)))
+            made.__dict__.update((name, self._of(one)) for name, one in value.__dict__.items())
+            return made
         if isinstance(value, types.MethodType):
             owner = self._of(value.__self__)
             return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
@@ -101,6 +120,8 @@ class Twin:
             if kind is OrderedDict or kind is dict:
                 if not value:
                     own[name] = kind()
+                elif name in _HOOKS:
+                    own[name] = self._of_hooks(value)
                 elif name == "_parameters" or name == "_buffers":
                     own[name] = {key: self._of_tensor(tensor) for key, tensor in value.items()}
                 else:
@@ -115,6 +136,13 @@ class Twin:
         if plain is not None and "forward" not in own:
             own["forward"] = types.MethodType(plain, twin)
         return twin
+
+    def _of_hooks(self, hooks: dict[int, Any]) -> dict[int, Any]:
+        """Those of the network as its twin's; others as they are."""
+        made = self._keep(hooks, OrderedDict())
+        for key, hook in hooks.items():
+            made[key] = OwnHook(self._of(hook)) if _leads_to(hook, self._own) else hook
+        return made
 
     def _of_tensor(self, tensor: Tensor | None) -> Tensor | None:
         """Tensors born in inference mode cannot be differentiated through; their copies can."""
@@ -146,7 +174,10 @@ class Twin:
             held = [cell.cell_contents for cell in cells]
         except ValueError:  # a cell that was never filled
             return function
-        if not any(isinstance(value, nn.Module | types.MethodType) for value in held):
+        if not any(
+            isinstance(value, nn.Module | types.MethodType) or id(value) in self._own
+            for value in held
+        ):
             return function
         made = types.FunctionType(
             function.__code__,
@@ -173,3 +204,67 @@ def _inside(module: nn.Module) -> nn.Module:
     elif kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch.nn.parallel"):
         inner = module._modules.get("module")
     return module if inner is None else _inside(inner)
+
+
+def _modules_and_helpers(model: nn.Module) -> set[int]:
+    """Ids of a network's modules, and of plain objects that they keep and that know modules.
+
+    Those are objects with a module among their attributes, and those whose methods are hooks.
+    """
+    modules = list(model.modules())
+    found = {id(module) for module in modules}
+    hooks = [
+        hook
+        for module in modules
+        for name in _HOOKS
+        if module.__dict__[name]
+        for hook in module.__dict__[name].values()
+    ]
+    owners = {id(hook.__self__) for hook in hooks if isinstance(hook, types.MethodType)}
+    for module in modules:
+        own = [value for name, value in module.__dict__.items() if name not in _OF_EVERY_MODULE]
+        for value in own:
+            kind = type(value)
+            if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value))):
+                continue
+            kept = value.values() if isinstance(value, dict) else value
+            for one in kept if isinstance(kept, list | tuple) else [kept]:
+                if _is_plain(one) and (
+                    id(one) in owners or any(id(part) in found for part in one.__dict__.values())
+                ):
+                    found.add(id(one))
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is an instance of a class written in Python, and no module or tensor."""
+    kind = type(value)
+    return (
+        kind.__new__ is object.__new__
+        and hasattr(value, "__dict__")
+        and not isinstance(value, nn.Module | Tensor)
+    )
+
+
+def _leads_to(hook: Any, inside: set[int]) -> bool:
+    """Whether a hook is a method of, or closes over, one of some objects."""
+    if id(hook) in inside:
+        return True
+    if isinstance(hook, types.MethodType):
+        return _leads_to(hook.__self__, inside)
+    if isinstance(hook, functools.partial):
+        parts = (hook.func, *hook.args, *hook.keywords.values())
+        return any(_leads_to(part, inside) for part in parts)
+    if isinstance(hook, types.FunctionType):
+        return any(
+            id(cell.cell_contents) in inside for cell in hook.__closure__ or () if _is_filled(cell)
+        )
+    return False
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

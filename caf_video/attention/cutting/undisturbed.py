@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
+from caf_video.errors import InputError
+
 _LOCK = threading.Lock()
 _HELD: dict[str, tuple[int, bool]] = {}  # switch: how many hold it off, and what it was before
 
@@ -20,6 +22,9 @@ def undisturbed(model: object) -> Iterator[None]:
     only when no gradient is wanted, so the two halves of a cut network would differ. Autocast is
     off as well: it would round the solver's own products. Threads that are inside together come
     out with every switch as it was.
+
+    Raises:
+        InputError: The network checkpoints its activations in the way that knows only `backward`.
     """
     recurrent = isinstance(model, nn.Module) and any(
         isinstance(module, nn.RNNBase) for module in model.modules()
@@ -30,7 +35,15 @@ def undisturbed(model: object) -> Iterator[None]:
             stack.enter_context(_off("cudnn"))
         stack.enter_context(torch.autocast("cpu", enabled=False))
         stack.enter_context(torch.autocast("cuda", enabled=False))
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if "use_reentrant=True" not in str(error):
+                raise
+            raise InputError(
+                "the network checkpoints its activations re-entrantly, which gives no gradient by "
+                "its feature maps: use checkpoint(…, use_reentrant=False), or none"
+            ) from error
 
 
 @contextmanager
