@@ -23,7 +23,7 @@ from caf_video import cli
 from caf_video.configuration import conf_dir
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.manifest import Clip, write_manifest
-from caf_video.pipeline.train import train
+from caf_video.pipeline.train import build_loss, train
 from caf_video.training import KINDS, FeatureDataModule, LoggerError, load_run, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,7 +225,9 @@ def test_every_choice_composes_and_builds(roots, tmp_path, kind, group, choice) 
             outputs = model(torch.rand(2, 3, 32, 32))
         assert outputs.shape == (2, 128 if kind == "retrieval" else len(data.label_names))
     if kind != "classifier":
-        assert instantiate(config.loss)(torch.randn(4, 5), torch.tensor([0, 0, 1, 1])) >= 0
+        section = OmegaConf.to_container(config.loss, resolve=True)
+        loss = build_loss(section, num_classes=2, embedding_size=5)
+        assert loss(torch.randn(4, 5), torch.tensor([0, 0, 1, 1])) >= 0
     assert optimizer(model, 10)["optimizer"].param_groups
     assert trainer.keywords["max_epochs"] > 0
     try:
@@ -315,6 +317,8 @@ def test_clips_train_two_steps(features, tmp_path, overrides) -> None:
         ("retrieval", "cub", ["loss=triplet", "data.samples_per_class=3", *SMALL]),
         ("retrieval", "cars", ["loss=n_pair", "model.frozen_batch_norm=true", *SMALL]),
         ("retrieval", "folder", ["experiment=pictures", "data.samples_per_class=3", *SMALL]),
+        ("retrieval", "cub", ["loss=proxy_anchor", "data.samples_per_class=3", *SMALL]),
+        ("retrieval", "cars", ["loss=multi_similarity", "data.samples_per_class=3", *SMALL]),
         ("classifier", "cub", ["tuning=gap", *SMALL]),
         ("classifier", "cars", ["tuning=acol", "model.erase_channels=8", *SMALL]),
         ("classifier", "folder", ["experiment=pictures", "tuning=adl", *SMALL]),

@@ -5,7 +5,11 @@ Law: same input, same output.
 """
 
 from caf_video.metric_learning.batch import unit_norm
+from caf_video.metric_learning.library_loss import LibraryLoss
+from caf_video.metric_learning.multi_similarity import MultiSimilarityLoss, multi_similarity_loss
 from caf_video.metric_learning.n_pair import NPairLoss, n_pair_loss
+from caf_video.metric_learning.names import loss_name
+from caf_video.metric_learning.proxy_anchor import ProxyAnchorLoss, proxy_anchor_loss
 from caf_video.metric_learning.sampler import PKBatchSampler
 from caf_video.metric_learning.triplet import (
     TripletLoss,
@@ -14,11 +18,17 @@ from caf_video.metric_learning.triplet import (
 )
 
 __all__ = [
+    "LibraryLoss",
+    "MultiSimilarityLoss",
     "NPairLoss",
     "PKBatchSampler",
+    "ProxyAnchorLoss",
     "TripletLoss",
     "batch_hard_triplet_loss",
+    "loss_name",
+    "multi_similarity_loss",
     "n_pair_loss",
+    "proxy_anchor_loss",
     "semi_hard_triplet_loss",
     "unit_norm",
 ]

@@ -25,6 +25,22 @@ def require_batch(embeddings: Tensor, labels: Tensor) -> None:
         raise InputError(f"the embedding of sample {first} of {len(finite)} is not finite")
 
 
+def require_pairs(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pairs of a batch are positive and which negative, each (b, b) of bool.
+
+    Raises:
+        InputError: As `require_batch`; or there is no positive pair, or no negative one.
+    """
+    require_batch(embeddings, labels)
+    equal = labels[:, None] == labels[None, :]
+    same = equal & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    if not same.any():
+        raise InputError(f"no two of the {len(labels)} samples share a label: no positive pair")
+    if equal.all():
+        raise InputError(f"all {len(labels)} samples share one label: no negative")
+    return same, ~equal
+
+
 def unit_norm(embeddings: Tensor) -> Tensor:
     """Embeddings (b, d) scaled to length 1. The zero vector stays, and passes a finite gradient."""
     norms = embeddings.norm(dim=-1, keepdim=True)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from caf_video.errors import InputError
-from caf_video.metric_learning.batch import require_batch, unit_norm
+from caf_video.metric_learning.batch import require_pairs, unit_norm
 
 
 def semi_hard_triplet_loss(
@@ -72,17 +72,11 @@ def _compared(
     embeddings: Tensor, labels: Tensor, *, squared: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Distances (b, b), which pairs are positive (b, b), which are negative (b, b)."""
-    require_batch(embeddings, labels)
-    equal = labels[:, None] == labels[None, :]
-    same = equal & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    if not same.any():
-        raise InputError(f"no two of the {len(labels)} samples share a label: no positive pair")
-    if equal.all():
-        raise InputError(f"all {len(labels)} samples share one label: no negative")
+    same, different = require_pairs(embeddings, labels)
     # Differences, not the faster product of the embeddings: equal ones are then at distance exactly
     # 0, and there cdist's gradient is defined as 0 where the plain root's is infinite.
     distances = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")
-    return (distances.square() if squared else distances), same, ~equal
+    return (distances.square() if squared else distances), same, different
 
 
 class TripletLoss(nn.Module):

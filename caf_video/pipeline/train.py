@@ -1,5 +1,6 @@
 """samples ─► run: train what a Hydra configuration says, an embedder or a classifier."""
 
+import inspect
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError
+from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
@@ -36,6 +38,8 @@ from caf_video.training import (
 )
 
 logger = logging.getLogger(__name__)
+
+_OF_LIBRARY_LOSS = ("miner", "normalize", "learning_rate_factor")
 
 
 def train(config: DictConfig) -> Path:
@@ -124,7 +128,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in choices.items()}  # type: ignore[union-attr]
 
 
-def build(config: DictConfig, section: str, **known: Any) -> Any:
+def build(config: Mapping[Any, Any], section: str, **known: Any) -> Any:
     """What a section of the configuration describes.
 
     Raises:
@@ -137,6 +141,41 @@ def build(config: DictConfig, section: str, **known: Any) -> Any:
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{section}: {reason}") from error
+
+
+def build_loss(section: Mapping[str, Any], **known: int) -> Any:
+    """The ranking loss that a section `loss` describes.
+
+    A loss that does not say itself how embeddings are compared (`normalize`) is one from elsewhere,
+    with pytorch-metric-learning's conventions: it becomes a `LibraryLoss`, and what that takes
+    (`miner`, `normalize`, `learning_rate_factor`) is in the section, too.
+
+    Args:
+        section: Plain values.
+        known: What the data and the network know, given to a loss that has an argument so named:
+            `num_classes` of the training, and `embedding_size`.
+
+    Raises:
+        InputError: It describes no loss, or has what is not its to say.
+    """
+    if "_target_" not in section:
+        raise InputError("loss names no _target_: the class of the loss, as conf/loss/ has them")
+    around = {name: section[name] for name in _OF_LIBRARY_LOSS if name in section}
+    inner = {name: value for name, value in section.items() if name not in around}
+    target = build({"loss": {**inner, "_partial_": True}}, "loss").func
+    takes = inspect.signature(target).parameters
+    inner |= {name: around.pop(name) for name in [*around] if name in takes}
+    for name in known.keys() & inner.keys():
+        raise InputError(f"loss.{name}={inner[name]} comes from the data and the network: leave it")
+    wanted = {name: value for name, value in known.items() if name in takes}
+    loss = build({"loss": inner}, "loss", **wanted)
+    if not hasattr(loss, "normalize"):
+        if around.get("miner") is not None:
+            around["miner"] = build({"loss.miner": around["miner"]}, "loss.miner")
+        return LibraryLoss(loss, **around)
+    if around:
+        raise InputError(f"loss.{min(around)}: {target.__name__} has no such setting")
+    return loss
 
 
 def _require_sensible(choices: dict[str, Any]) -> None:
@@ -187,12 +226,17 @@ def _module(
         return ClassifierModule(network, optimizer, seed=seed)
     if isinstance(data, ImageDataModule):
         network = build(config, "model")
+        embedding_size = network.hyperparameters["outputs"]
     else:
         description = data.description
         network = build(config, "model", in_channels=description.channels, grid=description.grid)
+        embedding_size = network.hyperparameters["embedding_dim"]
         if new:
             network.fit_standardization(*data.channel_statistics())
-    return EmbeddingModule(network, build(config, "loss"), optimizer, seed=seed)
+    present = set(data.labels("train"))
+    classes = [number for number, name in enumerate(data.label_names) if name in present]
+    loss = build_loss(choices["loss"], num_classes=len(classes), embedding_size=embedding_size)
+    return EmbeddingModule(network, loss, optimizer, seed=seed, classes=classes)
 
 
 def _chance(choices: dict[str, Any], data: FeatureDataModule | ImageDataModule) -> float:

@@ -1,7 +1,8 @@
 """The Lightning modules: a network, its loss and an optimizer factory, brought together."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import pytorch_lightning as pl
@@ -9,16 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from caf_video.errors import InputError
 from caf_video.metric_learning import unit_norm
 from caf_video.models.image_network import ImageNetwork
 from caf_video.retrieval import recall_at_k
 from caf_video.training.batches import Batch
 
-OptimizerFactory = Callable[[nn.Module, int], dict[str, Any]]
+OptimizerFactory = Callable[..., dict[str, Any]]
+"""Called with a network and the number of steps; with `loss`, too, if that has parameters."""
 
 
 class RankingLoss(Protocol):
     """A loss of raw embeddings (b, d) and labels (b,).
+
+    One that is a `nn.Module` with parameters may have a `learning_rate_factor`: they learn at the
+    network's learning rate times it.
 
     Attributes:
         normalize: Whether it measures them at length 1, so that retrieval must too.
@@ -93,25 +99,56 @@ class EmbeddingModule(TrainingModule):
 
     Args:
         model: The network; its outputs are raw embeddings (b, d).
-        loss: The ranking loss.
+        loss: The ranking loss; its parameters, if it has any, are trained and saved.
         optimizer, seed: As `TrainingModule` takes them.
+        classes: The labels of the training samples, ascending: the loss is given positions among
+            them, 0, 1, 2 … without a gap. None gives it the labels.
     """
 
     metric = "recall@1"
+    classes: Tensor
 
     def __init__(
-        self, model: nn.Module, loss: RankingLoss, optimizer: OptimizerFactory, *, seed: int = 0
+        self,
+        model: nn.Module,
+        loss: RankingLoss,
+        optimizer: OptimizerFactory,
+        *,
+        seed: int = 0,
+        classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(model, optimizer, seed=seed)
         self.loss = loss
         self.normalize = loss.normalize
+        self._renumber = classes is not None
+        self.register_buffer("classes", torch.tensor(classes or [0]), persistent=False)
+
+    def configure_optimizers(self) -> Any:
+        """What the factory makes of the network and, if it has parameters, the loss.
+
+        Raises:
+            InputError: The loss has parameters, and the factory takes no `loss`.
+        """
+        if not isinstance(self.loss, nn.Module) or not [*self.loss.parameters()]:
+            return super().configure_optimizers()
+        takes = inspect.signature(self._make_optimizer).parameters
+        if "loss" not in takes:
+            raise InputError(
+                "the loss has parameters of its own, and the optimizer's factory takes no loss: "
+                "give it an argument `loss` (see caf_video.training.optimizers)"
+            )
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self._make_optimizer(self.model, steps, loss=self.loss)
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """The loss of a batch."""
         embeddings = self.model(batch.inputs)
         if not embeddings.isfinite().all():
             return embeddings.sum()  # no number either: `RunCheckpoints` stops and says what helps
-        loss = self.loss(embeddings, batch.labels)
+        labels = batch.labels
+        if self._renumber:
+            labels = torch.searchsorted(self.classes, labels)
+        loss = self.loss(embeddings, labels)
         self.log("loss", loss, prog_bar=True)
         return loss
 

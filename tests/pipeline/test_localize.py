@@ -397,6 +397,11 @@ def test_a_run_of_images_is_localised_and_one_of_clips_is_not(
     expected = {
         "loss=triplet data.samples_per_class=2": ("retrieval", "triplet (semi-hard)", "embedding"),
         "loss=n_pair": ("retrieval", "N-pair", "embedding"),
+        "loss=library data.samples_per_class=2": (
+            "retrieval",
+            "TripletMarginLoss with MultiSimilarityMiner",
+            "embedding",
+        ),
         "tuning=gap optimizer=adam": ("classifier", "gap", "classifier"),
         "tuning=acol model.erase_channels=8": ("classifier", "acol", "acol"),
     }

@@ -7,7 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from caf_video.metric_learning import NPairLoss, TripletLoss, unit_norm
+from caf_video.errors import InputError
+from caf_video.metric_learning import NPairLoss, ProxyAnchorLoss, TripletLoss, unit_norm
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.retrieval import recall_at_k
 from caf_video.training import Batch, ClassifierModule, EmbeddingModule, TrainingModule
@@ -99,6 +100,37 @@ def test_the_training_step_is_the_loss_of_the_embeddings(generator, model) -> No
     wanted = TripletLoss()(model(batch.inputs), batch.labels)
     assert torch.equal(module.training_step(batch, 0), wanted)
     assert logged == {"loss": wanted.item()}
+
+
+def test_a_loss_is_given_the_places_of_the_labels_among_the_training_classes(generator) -> None:
+    loss = ProxyAnchorLoss(3, 2)
+    module = EmbeddingModule(nn.Identity(), loss, lambda network, steps: {}, classes=[2, 5, 9])
+    logged_by(module)
+    points = torch.randn(4, 2, generator=generator)
+    batch = Batch(points, torch.tensor([9, 2, 2, 5]), torch.arange(4))
+    wanted = loss(points, torch.tensor([2, 0, 0, 1]))
+    assert torch.equal(module.training_step(batch, 0), wanted)
+    assert [*module.state_dict()] == ["loss.proxies"]  # the classes come from the data, each time
+
+
+class Planned:
+    estimated_stepping_batches = 7
+
+
+def test_the_factory_is_given_a_loss_that_has_parameters_and_no_other(model) -> None:
+    def factory(network, steps, loss=None):
+        return network, steps, loss
+
+    for loss, given in ((TripletLoss(), False), (ProxyAnchorLoss(3, 3), True)):
+        module = EmbeddingModule(model, loss, factory)
+        module.trainer = Planned()
+        assert module.configure_optimizers() == (model, 7, loss if given else None)
+
+
+def test_a_factory_that_would_leave_the_losss_parameters_untrained_is_refused(model) -> None:
+    module = EmbeddingModule(model, ProxyAnchorLoss(3, 3), lambda network, steps: {})
+    with pytest.raises(InputError, match="takes no loss"):
+        module.configure_optimizers()
 
 
 class AtStep:

@@ -1,5 +1,7 @@
 """Learning rates by step, and who learns at which."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -82,6 +84,45 @@ def test_what_is_pretrained_learns_at_its_own_rate(tiny_backbone, tmp_path) -> N
         rates = rates_of(made, 10)
         assert [one for _, one in rates] == pytest.approx([factor * one for one, _ in rates])
         assert rates[0][0] == 0.2
+
+
+class Proxies(nn.Module):
+    """A loss with a parameter of its own."""
+
+    def __init__(self, **attributes: float) -> None:
+        super().__init__()
+        self.proxies = nn.Parameter(torch.zeros(3))
+        vars(self).update(attributes)
+
+
+FACTORIES = {
+    "adam": partial(adam, lr=0.3),
+    "adamw_one_cycle": partial(adamw_one_cycle, lr=0.3, weight_decay=0.02),
+    "sgd_linear": partial(sgd_linear, lr=0.3, momentum=0.9, weight_decay=0.02),
+    "sgd_steps": partial(
+        sgd_steps, lr=0.3, momentum=0.9, weight_decay=0.02, drops=[0.5], pretrained_factor=0.1
+    ),
+}
+
+
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+@pytest.mark.parametrize(
+    ("attributes", "factor"), [({"learning_rate_factor": 100.0}, 100), ({}, 1)]
+)
+def test_the_losss_own_parameters_are_the_last_group_at_its_factor_in_every_step(
+    tiny_backbone, factory, attributes, factor
+) -> None:
+    model, loss = ImageNetwork(tiny_backbone, outputs=2, weights="none"), Proxies(**attributes)
+    alone, made = factory(model, 10), factory(model, 10, loss=loss)
+    group = made["optimizer"].param_groups[-1]
+    assert group["params"] == [loss.proxies]
+    assert group["weight_decay"] == made["optimizer"].param_groups[0]["weight_decay"]
+    if "lr_scheduler" not in made:
+        assert [one["lr"] for one in made["optimizer"].param_groups] == [0.3, 0.3 * factor]
+        return
+    for (alone_rate,), (rate, of_loss) in zip(rates_of(alone, 10), rates_of(made, 10), strict=True):
+        assert rate == alone_rate
+        assert of_loss == pytest.approx(factor * rate)
 
 
 @pytest.mark.parametrize("drop", [0.0, 1.0, 30.0])

@@ -7,11 +7,11 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from caf_video.data.images import ImageSet
-from caf_video.metric_learning import unit_norm
+from caf_video.metric_learning import loss_name, unit_norm
 from caf_video.models.backbones import Backbone
 from caf_video.models.preprocessing import Preprocessing
 from caf_video.pipeline.progress import device
-from caf_video.training import RETRIEVAL, ImageRun, load_image_run
+from caf_video.training import RETRIEVAL, load_image_run
 
 Size = tuple[int, int]
 
@@ -103,7 +103,7 @@ def of_run(folder: Path) -> ExplainedNetwork:
     return ExplainedNetwork(
         halves=run.model,
         backbone=settings["backbone"],
-        trained=_loss(run) if is_embedding else settings["tuning"],
+        trained=loss_name(run.config["loss"]) if is_embedding else settings["tuning"],
         kind="embedding"
         if is_embedding
         else "acol"
@@ -116,11 +116,3 @@ def of_run(folder: Path) -> ExplainedNetwork:
         protocol=run.description.protocol,
         source={"run": str(run.checkpoint.resolve()), "step": str(run.step)},
     )
-
-
-def _loss(run: ImageRun) -> str:
-    """The loss of an embedder, for people: triplet (semi_hard) or N-pair."""
-    loss = run.config["loss"]
-    if "mining" in loss:
-        return f"triplet ({loss['mining'].replace('_', '-')})"
-    return "N-pair"
