@@ -51,7 +51,7 @@ CLIP = (1, 4, 4)
 SHAPES: dict[str, tuple[Callable[[], Net], Callable[[], Any], str, str, tuple[int, ...]]] = {
     "uint8 images": (
         lambda: Net(flat(), lambda m, x: m.fc(pooled(m.cnn(x.float() / 255)))),
-        lambda: torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8), "cnn", "n c h w", (16, 24)),
+        lambda: torch.randint(256, (2, 3, 16, 24), dtype=torch.uint8), "cnn", "n c h w", (16, 24)),
     "images with channels last": (
         lambda: Net(flat(), lambda m, x: m.fc(pooled(m.cnn(x.permute(0, 3, 1, 2))))),
         lambda: torch.rand(2, 16, 24, 3), "cnn", "n c h w", (16, 24)),
