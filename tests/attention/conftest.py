@@ -1,4 +1,4 @@
-"""The loss of a filter said a second time: a plain hook on the model, and Adam through it."""
+"""The loss of a filter said a second time: by a plain hook on the model, and Adam through it."""
 
 import itertools
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Networks of every kind: the reported loss is a plain hook's, and Adam does no better."""
+"""Networks of every kind: the loss reported is a plain hook's, and Adam does no better."""
 
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
@@ -35,6 +35,10 @@ class Of(nn.Module):
 
 def pooled(maps: Tensor) -> Tensor:
     return maps.mean(dim=tuple(range(2, maps.dim())))
+
+
+def two_paths(m: nn.Module, paths: list[Tensor]) -> Tensor:
+    return m.fc(torch.cat([pooled(m.cnn(paths[0])), pooled(m.fast(paths[1]))], dim=1))
 
 
 def of_images(filters: Tensor) -> Tensor:
@@ -92,20 +96,14 @@ KINDS: dict[str, Kind] = {
     ),
     "a list [slow, fast]": (
         lambda: Of(
-            lambda m, paths: m.fc(
-                torch.cat([pooled(m.cnn(paths[0])), pooled(m.fast(paths[1]))], 1)
-            ),
-            cnn=nn.Conv3d(3, 4, 3, (1, 4, 4), 1), fast=nn.Conv3d(3, 2, 3, (2, 4, 4), 1),
+            two_paths, cnn=nn.Conv3d(3, 4, 3, (1, 4, 4), 1), fast=nn.Conv3d(3, 2, 3, (2, 4, 4), 1)
         ),
         lambda: [torch.randn(2, 3, 2, 12, 12), torch.randn(2, 3, 8, 12, 12)],
         {"pick": lambda output: output},
     ),
     "([slow, fast],)": (
         lambda: Of(
-            lambda m, paths: m.fc(
-                torch.cat([pooled(m.cnn(paths[0])), pooled(m.fast(paths[1]))], 1)
-            ),
-            cnn=nn.Conv3d(3, 4, 3, (1, 4, 4), 1), fast=nn.Conv3d(3, 2, 3, (2, 4, 4), 1),
+            two_paths, cnn=nn.Conv3d(3, 4, 3, (1, 4, 4), 1), fast=nn.Conv3d(3, 2, 3, (2, 4, 4), 1)
         ),
         lambda: ([torch.randn(2, 3, 2, 12, 12), torch.randn(2, 3, 8, 12, 12)],),
         {},

@@ -11,6 +11,7 @@ from caf_video.errors import InputError
 PREFIXES = (0, 1, 2, 4, 5, 8)  # class tokens, one to distil with, registers
 _CELLS = {1: ("l",), 2: ("h", "w"), 3: ("t", "h", "w")}
 _COLOURS = (1, 2, 3, 4)
+_SMALLEST_IMAGE = 8  # pixels a side: what has fewer and ends in a few cells is a feature map
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _sizes_of_input(
     if len(shape) == 3:
         return {"l": shape[2]} if first_read is not None else {"l": shape[1]}
     if len(shape) == 4:
-        last = shape[1] not in colours and shape[3] in colours
+        last = shape[1] not in colours and shape[3] in colours and shape[2] >= _SMALLEST_IMAGE
         return dict(zip("hw", shape[1:3] if last else shape[2:4], strict=True))
     if len(shape) == 5:
         if shape[1] not in colours and shape[2] in colours:

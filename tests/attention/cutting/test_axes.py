@@ -142,7 +142,7 @@ def test_axes_that_the_map_does_not_have_say_what_to_write(text, shape, known, m
 
 
 class Tokens(nn.Module):
-    """Tokens of an image and one that is no cell, in any order of axes, read by one linear."""
+    """Tokens of an image with one that is no cell, in any order of axes."""
 
     def __init__(self, order: str) -> None:
         super().__init__()
