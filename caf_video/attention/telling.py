@@ -109,6 +109,7 @@ def first_telling(
                     continue
                 if cut.is_pooled_linear:
                     return name
+                cut.prove()
                 flat = what_is_flat(cut)
                 if flat is None or (flat == "scale" and raw_embedding(cut) is not None):
                     return name

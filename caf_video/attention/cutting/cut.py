@@ -375,6 +375,14 @@ class Cut(View):
                 return
         self._use(layouts[0])  # it is run alone: all orders of one sample's rows are the same
 
+    def prove(self) -> None:
+        """See that the network runs again behind the layer, or run all of it from now on.
+
+        Raises:
+            InputError: It does not repeat itself.
+        """
+        _ = self.separable
+
     @property
     def mixes(self) -> bool:
         """Whether the output of a sample depends on others (statistics of the batch, z @ z.T).

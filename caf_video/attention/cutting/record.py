@@ -338,7 +338,7 @@ class _Recorder(TorchFunctionMode):
         if self._leaf:
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
         self._cut, self._relu_of = target, None
-        self._cut_output = stand_in(output)
+        self._cut_output = _with_stand_in(output, feature_map)
         self._map = feature_map.detach().clone()
         self._is_looking = False
         self._evidence.maker = self._maker.reading(self._layer, feature_map)
@@ -435,6 +435,15 @@ def patched(
                 del module.__dict__["forward"]
             else:
                 module.__dict__["forward"] = own
+
+
+def _with_stand_in(output: Any, feature_map: Tensor) -> Any:
+    """A layer's output with a stand-in for its map; what else is in it may be read as it was."""
+
+    def kept(tensor: Tensor) -> Any:
+        return stand_in(tensor) if tensor is feature_map else tensor.clone()
+
+    return map_tensors(kept, output)
 
 
 def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
