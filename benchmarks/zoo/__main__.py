@@ -29,9 +29,9 @@ def main() -> int:
         print("\n".join(names))
         return 0
     done = {} if options.again else table.read(lines)
-    left = [name for name in names if name not in done]
+    left = [name for name in names if done.get(name, {}).get("verdict", "not run") == "not run"]
     for number, name in enumerate(left, start=1):
-        found = _apart(name, options.seconds, options.gigabytes)
+        found = _apart(name, options)
         with lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found, ensure_ascii=False) + "\n")
         about = found.get("layer") or found["why"]
@@ -43,17 +43,17 @@ def main() -> int:
     return 0
 
 
-def _apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:
+def _apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What became of a network, tried in a process that ends when its time or memory is used up."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     start = time.perf_counter()
-    process = context.Process(target=_try, args=(name, gigabytes, theirs))
+    process = context.Process(target=_try, args=(name, options, theirs))
     process.start()
     theirs.close()
-    found: dict[str, Any] = {"verdict": "not run", "why": f"took over {seconds:.0f} s"}
+    found: dict[str, Any] = {"verdict": "not run", "why": f"took over {options.seconds:.0f} s"}
     try:
-        if ours.poll(seconds):
+        if ours.poll(options.seconds):
             found = ours.recv()
     except EOFError:
         found["why"] = "its process died"
@@ -62,12 +62,12 @@ def _apart(name: str, seconds: float, gigabytes: float) -> dict[str, Any]:
     return {"name": name, **found, "wall_s": time.perf_counter() - start}
 
 
-def _try(name: str, gigabytes: float, answer: Any) -> None:
-    limit = int(gigabytes * 2**30)
+def _try(name: str, options: argparse.Namespace, answer: Any) -> None:
+    limit = int(options.gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     torch.set_num_threads(1)
     try:
-        case = networks.make(name)
+        case = networks.make(name, options.millions)
     except Exception as error:  # noqa: BLE001 - it is the network that cannot be made or run
         answer.send({"verdict": "not run", "why": f"{type(error).__name__}: {error}"})
         return
@@ -85,6 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="those that are done, too")
     parser.add_argument("--seconds", type=float, default=120, help="at most, for a network")
     parser.add_argument("--gigabytes", type=float, default=6, help="at most, for a network")
+    parser.add_argument("--millions", type=float, default=100, help="of parameters, at most")
     parser.add_argument("--list", action="store_true", help="print the networks and stop")
     return parser.parse_args()
 

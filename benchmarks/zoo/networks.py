@@ -14,7 +14,6 @@ from benchmarks.zoo.transformers_networks import TRANSFORMERS, transformer
 from benchmarks.zoo.timm_families import TIMM
 
 CLASSES = 7
-MOST_PARAMETERS = 150e6
 SIZES = ((64, 96), (96, 96), (128, 192), (224, 224), (256, 256), (384, 384))
 CLIPS = ((8, 64, 96), (8, 112, 112), (16, 112, 112), (16, 224, 224))
 
@@ -44,11 +43,11 @@ def family_of(name: str) -> str:
     return name
 
 
-def make(name: str) -> Case:
+def make(name: str, millions: float) -> Case:
     """A network with random weights and two samples for it.
 
     Raises:
-        TooLarge: It has more than `MOST_PARAMETERS`.
+        TooLarge: It has more than so many million parameters.
         RuntimeError: It runs on no input that was tried.
     """
     torch.manual_seed(0)
@@ -64,8 +63,8 @@ def make(name: str) -> Case:
             case = Case(
                 model, inputs, input_axes="n c t h w" if inputs.dim() == 5 else "n c h w"
             )
-            if sum(p.numel() for p in model.parameters()) > MOST_PARAMETERS:
-                raise TooLarge(f"more than {MOST_PARAMETERS / 1e6:.0f} M parameters")
+            if sum(p.numel() for p in model.parameters()) > millions * 1e6:
+                raise TooLarge(f"more than {millions:.0f} M parameters")
             with torch.no_grad():
                 model(inputs)
         except TooLarge:

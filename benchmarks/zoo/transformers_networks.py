@@ -11,6 +11,7 @@ CLASSES = 7
 Made = tuple[nn.Module, Tensor, dict[str, Any]]
 _SMALL = {
     "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96,
+    "initializer_range": 0.15,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from caf_video.attention.cutting.axes import Layout
 from caf_video.attention.cutting.call import Network, Output, check_finite, find_layer
-from caf_video.attention.cutting.hooks import lookers_removed
+from caf_video.attention.cutting.hooks import Lookers, lookers_of
 from caf_video.attention.cutting.infer import (
     declared_layout,
     declared_sizes,
@@ -128,17 +128,34 @@ def _recorded(
             where = find_layer(model, until, twin.of)
             stop = UntilLayer(where, twin.model.get_submodule(where))
         network = Network.checked(twin.model, inputs, output, stop)
-        with lookers_removed(twin.model):
+        with lookers_of(twin.model) as lookers:
             recording = record(
                 twin.model, network.run, network.inputs, name,
                 call=call, after_relu=after_relu, leaf=leaf, until=stop,
             )  # fmt: skip
+        _remove_lookers(lookers, network, recording)
         if recording.evidence.is_unbatched:
             raise InputError(
                 "the network's first convolution reads an input without an axis of samples: give "
                 "one, x[None]"
             )
         yield network, recording, name
+
+
+def _remove_lookers(lookers: Lookers, network: Network, recording: Recording) -> None:
+    """Hooks that only look are removed, if the network answers the same without them."""
+    if not lookers.found:
+        return
+    lookers.remove()
+    try:
+        with torch.no_grad():
+            outputs = replace(network, until=None).run(network.inputs)
+    except NOT_REPLAYABLE:  # they gather what it goes on with
+        lookers.restore()
+        return
+    before, after = tensors_in(recording.outputs), tensors_in(outputs)
+    if network.until is None and len(before) != len(after):
+        lookers.restore()
 
 
 def network_outputs(
