@@ -127,12 +127,15 @@ def _until_against_a_hook(case: Case, explained: Any, wrongs: list[str]) -> dict
             return func(*args, **(kwargs or {}))
 
     def run(call: Callable[[], Any]) -> Tensor | None:
-        seen.clear()
+        handle = case.model.get_submodule(explained.layer).register_forward_hook(
+            lambda module, args, output: seen.clear()  # what comes behind the layer counts
+        )
         with Noting():
             call()
-        flat = [t for t in seen if len(t) == SAMPLES and t.dim() >= 2
-                and t.shape[:2].numel() == t.numel()]
-        return flat[-1] if flat else None
+        handle.remove()
+        flat = [t for t in seen if len(t) == SAMPLES and t.dim() > 1
+                and max(t.shape[1:]) * len(t) == t.numel()]
+        return flat[0] if flat else None
 
     raw = run(lambda: _outputs(case))
     if raw is None:

@@ -15,6 +15,8 @@ from benchmarks.zoo.timm_families import TIMM
 
 CLASSES = 7
 SIZES = ((64, 96), (96, 96), (128, 192), (224, 224), (256, 256), (384, 384))
+LARGER = {"csatv2": (256, 384), "inception_v3": (192, 256), "crossvit_tiny_240": (240, 240),
+          "inception_v4": (192, 256), "inception_resnet_v2": (192, 256), "alexnet": (128, 192)}  # fmt: skip
 CLIPS = ((8, 64, 96), (8, 112, 112), (16, 112, 112), (16, 224, 224))
 
 
@@ -102,7 +104,7 @@ def _torchvision(name: str) -> Iterator[Try]:
         more["weights_backbone"] = None
     if name in ("googlenet", "inception_v3"):
         more["init_weights"] = True
-    for size in CLIPS if is_video else SIZES:
+    for size in CLIPS if is_video else _sizes(name):
         also: dict[str, Any] = {}
         if name.startswith("vit_"):
             if size != (96, 96) and size != (224, 224):
@@ -117,9 +119,14 @@ def _timm(name: str) -> Iterator[Try]:
     def build(**more: Any) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=CLASSES, **more)
 
-    for size in SIZES:
+    for size in _sizes(name):
         yield lambda size=size: build(img_size=size), images(size)
         yield build, images(size)
+
+
+def _sizes(name: str) -> tuple[tuple[int, int], ...]:
+    """The sizes to try, small ones first: but large enough for a map with cells at the end."""
+    return (LARGER[name],) if name in LARGER else SIZES
 
 
 def _lively(case: Case) -> Case:

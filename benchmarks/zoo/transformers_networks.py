@@ -100,7 +100,7 @@ TRANSFORMERS: dict[str, Callable[[], Made]] = {
     "PoolFormer": lambda: _classifier(
         "PoolFormer", _images(64, 96), hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 1, 1]),
     "LeViT": lambda: _classifier(
-        "Levit", _images(64, 64), image_size=64, hidden_sizes=[32, 48, 64],
+        "Levit", _images(256, 256), image_size=256, hidden_sizes=[32, 48, 64],
         num_attention_heads=[2, 3, 4], depths=[1, 1, 1], key_dim=[8, 8, 8]),
     "VideoMAE": lambda: _video(
         "VideoMAEConfig", "VideoMAEForVideoClassification", image_size=64, patch_size=16,

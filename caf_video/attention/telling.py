@@ -69,9 +69,9 @@ def raw_embedding(cut: Cut) -> UntilCall | None:
             continue
         _, argument = max(moved)
         raw = one.given[argument]
-        if raw.dim() < 2 or len(raw) != cut.samples or raw.shape[:2].numel() != raw.numel():
+        if raw.dim() < 2 or len(raw) != cut.samples or max(raw.shape[1:]) * len(raw) != raw.numel():
             return None  # it still has cells
-        if raw.shape[1] < 2 or not one.output.dtype.is_floating_point:
+        if raw.numel() == len(raw) or not one.output.dtype.is_floating_point:
             continue  # a norm, or a comparison
         return UntilCall(f"the input of {one.name}", position, argument)
     return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from caf_video.attention.cutting.pytrees import leaves_in
@@ -46,6 +47,7 @@ class Evidence:
             shape before the cut.
         reader: What the first telling use of the map says.
         grids: Shapes of the cells of convolutions' outputs before the cut, in order.
+        guesses: Shapes of what may be cells of other tensors before the cut, in order.
         numbers: Whole numbers that the layer returned beside its map.
         first_read: Of the first convolution of the network: its input channels and cells' sizes.
         is_unbatched: Whether that convolution's input had no axis of samples.
@@ -54,6 +56,7 @@ class Evidence:
     maker: Reading | None = None
     reader: Reading | None = None
     grids: list[tuple[int, ...]] = field(default_factory=list)
+    guesses: list[tuple[int, ...]] = field(default_factory=list)
     numbers: tuple[int, ...] = ()
     first_read: tuple[int, tuple[int, ...]] | None = None
     is_unbatched: bool = False
@@ -74,13 +77,13 @@ class Evidence:
         if self.first_read is None:
             self.first_read = (args[0].shape[-axes - 1], tuple(args[0].shape[-axes:]))
         self.is_unbatched = self.is_unbatched or args[0].dim() == axes + 1
-        self.note_grid(tuple(output.shape))
+        self.grids.append(tuple(output.shape[-axes:]))
         return True
 
-    def note_grid(self, shape: tuple[int, ...]) -> None:
-        """A tensor of that shape was made before the cut: its cells, channels first."""
-        if len(shape) in (4, 5) and shape[2:] not in self.grids:
-            self.grids.append(shape[2:])
+    def note_guess(self, shape: tuple[int, ...]) -> None:
+        """A tensor of that shape was made before the cut: its cells, if channels come first."""
+        if len(shape) in (4, 5) and shape[2:] not in self.guesses:
+            self.guesses.append(shape[2:])
 
     def note_output(self, output: Any) -> None:
         """The layer returned this."""
@@ -92,14 +95,19 @@ class Evidence:
 
 
 class Maker:
-    """Watches convolutions, linear layers and norms, to know which of them gave the map."""
+    """Watches convolutions, linear layers and norms, to know which of them gave the map.
+
+    Attributes:
+        grids: Shapes of the cells that convolutions gave, in order.
+    """
 
     def __init__(self, model: nn.Module) -> None:
+        self.grids: list[tuple[int, ...]] = []
         self._outputs: list[tuple[tuple[int, ...], Reading]] = []
         self._handles = [
             module.register_forward_hook(self._seen)
             for module in model.modules()
-            if type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
+            if isinstance(module, _ConvNd) or type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
         ]
 
     def reading(self, layer: nn.Module, feature_map: Tensor) -> Reading | None:
@@ -116,7 +124,10 @@ class Maker:
 
     def _seen(self, module: nn.Module, args: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            if type(module) in _OF_CHANNELS_FIRST:
+            if isinstance(module, _ConvNd) and output.shape[1:2] == (module.out_channels,):
+                self.grids.append(tuple(output.shape[2:]))
+                self._outputs.append((tuple(output.shape), Reading(1, 0)))
+            elif type(module) in _OF_CHANNELS_FIRST:
                 self._outputs.append((tuple(output.shape), Reading(1, 0)))
             elif type(module) in _OF_CHANNELS_LAST:
                 self._outputs.append((tuple(output.shape), Reading(output.dim() - 1)))

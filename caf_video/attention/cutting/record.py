@@ -343,9 +343,10 @@ class _Recorder(TorchFunctionMode):
         self._is_looking = False
         self._evidence.maker = self._maker.reading(self._layer, feature_map)
         self._evidence.note_output(output)
+        self._evidence.grids += self._maker.grids
         for call in self._calls:
             for shape in _Weak.shapes(call.output):
-                self._evidence.note_grid(shape)
+                self._evidence.note_guess(shape)
         self._owners.clear()
         self._versions.clear()
         self._own(INPUTS, self._inputs)
