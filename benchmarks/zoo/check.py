@@ -61,8 +61,11 @@ def check(case: Case) -> dict[str, Any]:
             trace = traceback.format_exception(error)
             return found | {"verdict": "wrong", "why": repr(error)[:500], "trace": "".join(trace)}
         found["explain_s"] = time.perf_counter() - start
-    lines = [str(one.message) for one in warned if "caf" in one.category.__module__.lower() or
-             one.category is UserWarning]
+    lines = [
+        str(one.message)
+        for one in warned
+        if "caf" in one.category.__module__.lower() or one.category is UserWarning
+    ]
     found |= {
         "layer": explained.layer,
         "axes": explained.axes,
@@ -133,8 +136,11 @@ def _until_against_a_hook(case: Case, explained: Any, wrongs: list[str]) -> dict
         with Noting():
             call()
         handle.remove()
-        flat = [t for t in seen if len(t) == SAMPLES and t.dim() > 1
-                and max(t.shape[1:]) * len(t) == t.numel()]
+        flat = [
+            t
+            for t in seen
+            if len(t) == SAMPLES and t.dim() > 1 and max(t.shape[1:]) * len(t) == t.numel()
+        ]
         return flat[0] if flat else None
 
     raw = run(lambda: _outputs(case))
@@ -174,7 +180,10 @@ def _losses(
             def call(change: Callable[[Tensor], Tensor] = change, behind: bool = behind) -> Any:
                 nonlocal came
                 outputs, came = filtered_outputs(
-                    case.model, lambda: _call(case, case.inputs), explained.layer, change,
+                    case.model,
+                    lambda: _call(case, case.inputs),
+                    explained.layer,
+                    change,
                     behind_relu=behind,
                 )
                 return outputs
@@ -218,7 +227,7 @@ def _place(case: Case, explained: Any, wrongs: list[str]) -> dict[str, Any]:
     shape_names = [*dict.fromkeys([*rows, *cells])]
     if len(shape_names) != len(sizes):
         shape_names = cells
-    wanted = explained.heatmaps.shape[-len(cells):]
+    wanted = explained.heatmaps.shape[-len(cells) :]
     size = tuple(case.inputs.shape[names.index(n)] if n in names else 0 for n in cells)
     if 0 not in size and tuple(wanted) != size:
         wrongs.append(f"the heatmap is {tuple(wanted)}, the input {size}")

@@ -21,7 +21,9 @@ def axes_of(text: str) -> list[tuple[int, list[str], dict[str, int], int]]:
         first = next((i for i, word in enumerate(words) if not word.isdigit()), len(words))
         before = sum(int(word) for word in words[:first] if word.isdigit())
         after = sum(int(word) for word in words[first:] if word.isdigit())
-        sizes = {name.partition("=")[0]: int(name.partition("=")[2]) for name in names if "=" in name}
+        sizes = {
+            name.partition("=")[0]: int(name.partition("=")[2]) for name in names if "=" in name
+        }
         axes.append((before, [name.partition("=")[0] for name in names], sizes, after))
     return axes
 

@@ -62,9 +62,7 @@ def make(name: str, millions: float) -> Case:
     for build, inputs in tries:
         try:
             model = build().eval()
-            case = Case(
-                model, inputs, input_axes="n c t h w" if inputs.dim() == 5 else "n c h w"
-            )
+            case = Case(model, inputs, input_axes="n c t h w" if inputs.dim() == 5 else "n c h w")
             if sum(p.numel() for p in model.parameters()) > millions * 1e6:
                 raise TooLarge(f"more than {millions:.0f} M parameters")
             with torch.no_grad():

@@ -40,6 +40,7 @@ from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
 SOLVERS = ("auto", "exact", "spectral", "descent")
+MOST_LOOKED_AT = 64  # layers, from the last, for one that tells something
 PROBLEM_CHUNK_BYTES = 16 * 2**20  # of feature maps in one evaluation; activations are many times it
 
 
@@ -221,7 +222,7 @@ def default_layer(
     Raises:
         InputError: There is none.
     """
-    names = maps_of(model, inputs)
+    names = maps_of(model, inputs)[-MOST_LOOKED_AT:]
     found = first_telling(model, inputs, names[::-1], output=output, input_axes=input_axes)
     if found is None:
         raise InputError(

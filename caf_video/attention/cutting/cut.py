@@ -17,6 +17,7 @@ from caf_video.attention.cutting.infer import (
     inferred_layouts,
     input_sizes,
 )
+from caf_video.attention.cutting.order import check_order
 from caf_video.attention.cutting.pytrees import map_tensors, tensors_in
 from caf_video.attention.cutting.record import Call, Recording, record
 from caf_video.attention.cutting.replay import Diverged, Rerun, Taken
@@ -44,6 +45,7 @@ def cut_network(
     call: int | None = None,
     until: str | nn.Module | None = None,
     after_relu: bool = True,
+    ordered: bool = False,
 ) -> Iterator["Cut"]:
     """Cut a network at a layer, for one batch of inputs.
 
@@ -75,6 +77,8 @@ def cut_network(
         model, inputs, layer, output=output, call=call, until=until, after_relu=after_relu
     ) as (network, recording, name):
         layouts, size = _layouts(network, recording, name, axes, input_axes)
+        if axes is None and not ordered:
+            check_order(network, recording, layouts[0], size, name)
         with ExitStack() as installed:
             cut = Cut(network, recording, layouts[0], size, name, endpoint, installed)
             cut.settle_layout(layouts, is_declared=axes is not None)
@@ -103,6 +107,8 @@ def run_to_leaf(
         leaf=True,
     ) as (network, recording, name):  # fmt: skip
         layouts, size = _layouts(network, recording, name, axes, input_axes)
+        if axes is None:
+            check_order(network, recording, layouts[0], size, name)
         view = View(network, recording, layouts[0], size, name)
         view.settle_layout(layouts, is_declared=axes is not None)
         yield view
