@@ -3,15 +3,19 @@
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import sys
 import time
 import traceback
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.__main__ import _processor
 from benchmarks.zoo import networks, table
 from benchmarks.zoo.check import check
 
@@ -28,7 +32,9 @@ def main() -> int:
     if options.list:
         print("\n".join(names))
         return 0
-    done = {} if options.again else table.read(lines)
+    if options.again:
+        lines.unlink(missing_ok=True)
+    done = table.read(lines)
     left = [name for name in names if done.get(name, {}).get("verdict", "not run") == "not run"]
     for number, name in enumerate(left, start=1):
         found = _apart(name, options)
@@ -39,7 +45,10 @@ def main() -> int:
               f" ({found['wall_s']:.0f} s)", file=sys.stderr, flush=True)  # fmt: skip
         if found["verdict"] == "wrong":
             print(f"    {found['why'][:400]}", file=sys.stderr, flush=True)
-    table.write(options.out, table.read(lines))
+    found = table.read(lines)
+    for name, one in found.items():
+        one["family"] = networks.family_of(name)
+    table.write(options.out, found, _about(found))
     return 0
 
 
@@ -78,11 +87,25 @@ def _try(name: str, options: argparse.Namespace, answer: Any) -> None:
         answer.send({"verdict": "wrong", "why": f"check: {error!r}", "trace": trace})
 
 
+def _about(found: dict[str, Any]) -> dict[str, Any]:
+    """What the page holds for."""
+    packages = ("torch", "torchvision", "timm", "transformers")
+    return {
+        "command": "`python -m benchmarks.zoo`, one thread",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, shared with other work",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+        "inputs": "two samples a network, 64 × 96 px where it takes them; at most "
+        f"{max((one.get('parameters', 0) for one in found.values()), default=0) / 1e6:.0f} M "
+        "parameters",
+    }
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/zoo"), help="folder of the report")
     parser.add_argument("--only", action="append", help="networks whose name holds this")
-    parser.add_argument("--again", action="store_true", help="those that are done, too")
+    parser.add_argument("--again", action="store_true", help="start anew")
     parser.add_argument("--seconds", type=float, default=120, help="at most, for a network")
     parser.add_argument("--gigabytes", type=float, default=6, help="at most, for a network")
     parser.add_argument("--millions", type=float, default=100, help="of parameters, at most")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import caf_video
-from benchmarks.zoo.hook import axes_of, filtered_outputs, map_of, multiplier
+from benchmarks.zoo.hook import axes_of, filtered_outputs, multiplier
 from caf_video.errors import CafVideoError
 
 SAMPLES = 2
@@ -76,7 +76,7 @@ def check(case: Case) -> dict[str, Any]:
         "until": explained.until,
         "flat": explained.flat,
         "settled": bool(explained.settled.all()),
-        "warnings": lines,
+        "warnings": [str(one.message) for one in warned],
     }
     wrongs: list[str] = []
     found |= _against_a_hook(case, explained, outputs, wrongs)
@@ -295,6 +295,3 @@ def _vanilla(case: Case, inputs: Any, explained: Any, wrongs: list[str]) -> dict
     if explained.flat is None and not (gap <= SAME or alike > 0.99):
         wrongs.append(f"vanilla: loss {gap:.1e} apart, filters {alike:.3f} alike")
     return {"vanilla_gap": gap, "vanilla_alike": alike}
-
-
-__all__ = ["Case", "check", "map_of"]

@@ -1,7 +1,7 @@
 """The networks of the zoo: which, how each is made, and what it is called with."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,13 +10,19 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.zoo.check import SAMPLES, Case
-from benchmarks.zoo.transformers_networks import TRANSFORMERS, transformer
 from benchmarks.zoo.timm_families import TIMM
+from benchmarks.zoo.transformers_networks import TRANSFORMERS, transformer
 
 CLASSES = 7
 SIZES = ((64, 96), (96, 96), (128, 192), (224, 224), (256, 256), (384, 384))
-LARGER = {"csatv2": (256, 384), "inception_v3": (192, 256), "crossvit_tiny_240": (240, 240),
-          "inception_v4": (192, 256), "inception_resnet_v2": (192, 256), "alexnet": (128, 192)}  # fmt: skip
+LARGER = {
+    "alexnet": (128, 192),
+    "crossvit_tiny_240": (240, 240),
+    "csatv2": (256, 384),
+    "inception_resnet_v2": (192, 256),
+    "inception_v3": (192, 256),
+    "inception_v4": (192, 256),
+}
 CLIPS = ((8, 64, 96), (8, 112, 112), (16, 112, 112), (16, 224, 224))
 
 
@@ -161,6 +167,3 @@ def _lively(case: Case) -> Case:
             norm.momentum = momentum
     case.model.eval()
     return case
-
-
-__all__ = ["Mapping", "TooLarge", "family_of", "images", "make", "names"]

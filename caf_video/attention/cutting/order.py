@@ -65,8 +65,9 @@ def check_order(
             grid = " ".join(f"{one}={layout.sizes[one]}" for one in cells)
             raise OutOfOrder(
                 f'layer "{name}" gives {tuple(recording.feature_map.shape)}, as many tokens as a '
-                f"grid {grid} has, but they lie in another order (sorted by windows?): take a layer "
-                'where they are in order, layer=, or a filter of tokens in a row, axes="n l c"'
+                f"grid {grid} has, but in another order (that of windows?): take a layer whose "
+                "tokens lie in rows and columns, layer=, or a filter of them as they come, "
+                'axes="n l c"'
             )
 
 
