@@ -61,11 +61,6 @@ def check(case: Case) -> dict[str, Any]:
             trace = traceback.format_exception(error)
             return found | {"verdict": "wrong", "why": repr(error)[:500], "trace": "".join(trace)}
         found["explain_s"] = time.perf_counter() - start
-    lines = [
-        str(one.message)
-        for one in warned
-        if "caf" in one.category.__module__.lower() or one.category is UserWarning
-    ]
     found |= {
         "layer": explained.layer,
         "axes": explained.axes,
@@ -168,7 +163,7 @@ def _losses(
         moved = 0.0
         for row in range(rows):
             every = torch.ones_like(filters).flatten(0, explained.losses.dim() - 1)
-            every = every.view(len(filters), rows, -1)
+            every = every.reshape(len(filters), rows, -1)
             every[:, row] = filters.reshape(len(filters), rows, -1)[:, row]
             every = every.view_as(filters)
 
