@@ -39,6 +39,7 @@ from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
 SOLVERS = ("auto", "exact", "spectral", "descent")
+MOST_LOOKED_AT = 64  # layers, from the last, for one that tells something
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def default_layer(
     Raises:
         InputError: There is none.
     """
-    names = maps_of(model, inputs)
+    names = maps_of(model, inputs)[-MOST_LOOKED_AT:]
     found = first_telling(model, inputs, names[::-1], output=output, input_axes=input_axes)
     if found is None:
         raise InputError(

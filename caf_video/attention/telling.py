@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import NOT_REPLAYABLE, Cut, cut_network
 from caf_video.attention.cutting.layers import maps_of
+from caf_video.attention.cutting.order import OutOfOrder
 from caf_video.attention.cutting.until import UntilCall
 from caf_video.attention.warning import quiet
 from caf_video.errors import InputError
@@ -99,22 +100,39 @@ def first_telling(
     input_axes: str | None,
 ) -> str | None:
     """The first of some layers that gives a map with cells at which a filter changes the answer."""
+    disordered: set[tuple[int, ...]] = set()  # grids whose tokens are in no order
     for name in layers:
+        space = None
         try:
-            with (
-                quiet(),
-                cut_network(model, inputs, name, output=output, input_axes=input_axes) as cut,
-            ):
-                if _is_the_answer(cut):
-                    continue
-                if cut.is_pooled_linear:
+            space = _space_that_tells(model, inputs, name, output=output, input_axes=input_axes)
+            if space is not None and space not in disordered:
+                with cut_network(model, inputs, name, output=output, input_axes=input_axes):
                     return name
-                flat = what_is_flat(cut)
-                if flat is None or (flat != "unread" and raw_embedding(cut) is not None):
-                    return name
+        except OutOfOrder:
+            disordered |= {space} if space is not None else set()
         except (InputError, *NOT_REPLAYABLE):
             continue
     return None
+
+
+def _space_that_tells(
+    model: nn.Module, inputs: Any, layer: str, *, output: Output, input_axes: str | None
+) -> tuple[int, ...] | None:
+    """The cells of a layer's map, if a filter there changes the answer."""
+    with (
+        quiet(),
+        cut_network(
+            model, inputs, layer, output=output, input_axes=input_axes, ordered=True
+        ) as cut,
+    ):
+        if _is_the_answer(cut):
+            return None
+        if not cut.is_pooled_linear:
+            cut.prove()
+            flat = what_is_flat(cut)
+            if flat is not None and (flat == "unread" or raw_embedding(cut) is None):
+                return None
+        return cut.layout.space
 
 
 def _is_the_answer(cut: Cut) -> bool:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from caf_video.attention.cutting.axes import Layout
 from caf_video.attention.cutting.call import Network, Output, check_finite, find_layer
-from caf_video.attention.cutting.hooks import lookers_removed
+from caf_video.attention.cutting.hooks import Lookers, lookers_of
 from caf_video.attention.cutting.infer import (
     declared_layout,
     declared_sizes,
     inferred_layouts,
     input_sizes,
 )
+from caf_video.attention.cutting.order import check_order
 from caf_video.attention.cutting.pytrees import map_tensors, tensors_in
 from caf_video.attention.cutting.record import Call, Recording, record
 from caf_video.attention.cutting.replay import Diverged, Rerun, Taken
@@ -44,6 +45,7 @@ def cut_network(
     call: int | None = None,
     until: str | nn.Module | None = None,
     after_relu: bool = True,
+    ordered: bool = False,
 ) -> Iterator["Cut"]:
     """Cut a network at a layer, for one batch of inputs.
 
@@ -75,6 +77,8 @@ def cut_network(
         model, inputs, layer, output=output, call=call, until=until, after_relu=after_relu
     ) as (network, recording, name):
         layouts, size = _layouts(network, recording, name, axes, input_axes)
+        if axes is None and not ordered:
+            check_order(network, recording, layouts[0], size, name)
         with ExitStack() as installed:
             cut = Cut(network, recording, layouts[0], size, name, endpoint, installed)
             cut.settle_layout(layouts, is_declared=axes is not None)
@@ -103,6 +107,8 @@ def run_to_leaf(
         leaf=True,
     ) as (network, recording, name):  # fmt: skip
         layouts, size = _layouts(network, recording, name, axes, input_axes)
+        if axes is None:
+            check_order(network, recording, layouts[0], size, name)
         view = View(network, recording, layouts[0], size, name)
         view.settle_layout(layouts, is_declared=axes is not None)
         yield view
@@ -123,7 +129,7 @@ def _recorded(
     with torch.inference_mode(False), undisturbed(model):
         twin = Twin(model)
         name = find_layer(model, layer, twin.of)
-        with lookers_removed(twin.model):
+        with lookers_of(twin.model) as lookers:
             stop: Until | None = None
             if until is not None:  # its hook is ours, and stays
                 where = find_layer(model, until, twin.of)
@@ -133,12 +139,29 @@ def _recorded(
                 twin.model, network.run, network.inputs, name,
                 call=call, after_relu=after_relu, leaf=leaf, until=stop,
             )  # fmt: skip
+        _remove_lookers(lookers, network, recording)
         if recording.evidence.is_unbatched:
             raise InputError(
                 "the network's first convolution reads an input without an axis of samples: give "
                 "one, x[None]"
             )
         yield network, recording, name
+
+
+def _remove_lookers(lookers: Lookers, network: Network, recording: Recording) -> None:
+    """Hooks that only look are removed, if the network answers the same without them."""
+    if not lookers.found:
+        return
+    lookers.remove()
+    try:
+        with torch.no_grad():
+            outputs = replace(network, until=None).run(network.inputs)
+    except NOT_REPLAYABLE:  # they gather what it goes on with
+        lookers.restore()
+        return
+    before, after = tensors_in(recording.outputs), tensors_in(outputs)
+    if network.until is None and len(before) != len(after):
+        lookers.restore()
 
 
 def network_outputs(
@@ -374,6 +397,14 @@ class Cut(View):
             if self._departure(twice) is None:
                 return
         self._use(layouts[0])  # it is run alone: all orders of one sample's rows are the same
+
+    def prove(self) -> None:
+        """See that the network runs again behind the layer, or run all of it from now on.
+
+        Raises:
+            InputError: It does not repeat itself.
+        """
+        _ = self.separable
 
     @property
     def mixes(self) -> bool:

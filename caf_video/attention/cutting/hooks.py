@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -21,14 +22,35 @@ class Noting(TorchFunctionMode):
         self.calls: list[Any] = []
 
 
+@dataclass
+class Lookers:
+    """The hooks of a twin that changed nothing that they saw.
+
+    Attributes:
+        found: Of each, the module's hooks, its key there and the hook.
+    """
+
+    found: list[tuple[dict[int, Any], int, Any]] = field(default_factory=list)
+
+    def remove(self) -> None:
+        for hooks, key, _ in self.found:
+            hooks.pop(key, None)
+
+    def restore(self) -> None:
+        for hooks, key, hook in self.found:
+            hooks[key] = hook
+
+
 @contextmanager
-def lookers_removed(twin: nn.Module) -> Iterator[None]:
-    """Inside, a twin's hooks run as ever, and are watched; afterwards those that changed nothing
-    are gone, for what comes then are runs with stand-ins and filtered maps, which nobody asked to
-    see.
+def lookers_of(twin: nn.Module) -> Iterator[Lookers]:
+    """Inside, a twin's hooks run as ever, and are watched; afterwards it is known who only looked.
+
+    What comes then are runs with stand-ins and filtered maps, which nobody asked to see. Some that
+    only look belong to the network all the same: those that gather what it returns.
     """
     used: set[tuple[int, int]] = set()
     wrapped: list[tuple[dict[int, Any], int, Any]] = []
+    lookers = Lookers()
     for module in twin.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for key, hook in list(hooks.items()):
@@ -37,14 +59,13 @@ def lookers_removed(twin: nn.Module) -> Iterator[None]:
                 # Copies of a module share the keys of their hooks.
                 hooks[key] = _watched(hook, (id(hooks), key), used)
                 wrapped.append((hooks, key, hook))
-    yield
+    yield lookers
     for hooks, key, hook in wrapped:
         if key not in hooks:
             continue
-        if (id(hooks), key) in used or type(hook).__module__.startswith(_OF_TORCH):
-            hooks[key] = hook
-        else:
-            del hooks[key]
+        hooks[key] = hook
+        if (id(hooks), key) not in used and not type(hook).__module__.startswith(_OF_TORCH):
+            lookers.found.append((hooks, key, hook))
 
 
 def _watched(

@@ -236,7 +236,7 @@ def _grids(
     """The grids that so many tokens can make, from the surest evidence that has any.
 
     Sizes the layer itself returned, then the grids of convolutions, then what has the input's
-    proportions.
+    proportions, if need be only such as some other tensor had.
     """
     prefixes = PREFIXES if before is None else (before,)
 
@@ -257,7 +257,8 @@ def _grids(
         for grid in _factorisations(tokens - prefix, axes):
             if _proportional(grid, size):
                 found.append(Tokens(prefix, grid))
-    return found
+    seen = [tokens for tokens in found if tokens.grid in evidence.guesses]
+    return seen or found
 
 
 def _factorisations(cells: int, axes: int) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from caf_video.attention.cutting.call import Network, find_layer
-from caf_video.attention.cutting.pytrees import map_in
+from caf_video.attention.cutting.pytrees import map_in, tensors_in
 from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.errors import InputError
@@ -15,7 +15,8 @@ from caf_video.errors import InputError
 def maps_of(model: nn.Module, inputs: Any) -> list[str]:
     """Names of the layers that run once and give one map of more than one cell, first to last.
 
-    A layer comes after those inside it; of several that give the same map the outermost is kept.
+    A layer comes after those inside it. Of several that give the same map and nothing else the
+    outermost is kept; one that gives a pooled vector beside it has pooled it before.
     """
     with torch.inference_mode(False), torch.no_grad(), undisturbed(model):
         twin = Twin(model).model
@@ -31,7 +32,8 @@ def maps_of(model: nn.Module, inputs: Any) -> list[str]:
                 found = map_in(output)
                 if found is None or not _has_cells(tuple(found.shape)):
                     return
-                if found is last and names[-1].startswith(f"{name}."):
+                alone = len(tensors_in(output)) == 1
+                if alone and found is last and names[-1].startswith(f"{name}."):
                     names.pop()
                 names.append(name)
                 last = found

@@ -115,9 +115,8 @@ def record(
     module = model.get_submodule(layer)
     copied: frozenset[int] = frozenset()
     wanted = call if call is not None and call >= 0 else 0
-    makers: nn.Module | None = None
     while True:
-        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, makers)
+        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, model)
         try:
             recording = recorder.record(network, inputs)
         except _Hidden:  # called by a module it is no part of: look into every module
@@ -132,9 +131,6 @@ def record(
             wanted, copied = runs + call, frozenset()
             continue
         changed = {i for i, one in enumerate(recording.calls) if one.changed_later}
-        if recording.evidence.reading is None and makers is None:
-            makers = model  # nobody reads the map tellingly: see who makes it
-            continue
         if changed <= copied:
             return recording
         copied |= changed  # only copies made at the cut hold what those calls returned
@@ -179,10 +175,10 @@ class _Recorder(Noting):
         copied: frozenset[int],
         wanted: int,
         until: Until | None,
-        makers: nn.Module | None,
+        model: nn.Module,
     ) -> None:
         super().__init__()
-        self._makers = makers
+        self._model = model
         self.runs_of: dict[nn.Module, int] = {}
         self._wanted, self._until = wanted, until
         self._evidence = Evidence()
@@ -208,7 +204,7 @@ class _Recorder(Noting):
         modules = dict(self._around)
         for container in self._around:
             modules.update(dict.fromkeys(container.children()))
-        maker = self._maker = Maker(self._makers)
+        maker = self._maker = Maker(self._model)
         try:
             with torch.no_grad(), patched(modules, self._wrapped), self:
                 outputs = network(inputs)
@@ -348,14 +344,15 @@ class _Recorder(Noting):
         if self._leaf:
             torch.set_grad_enabled(True)  # until `record` leaves its no_grad
         self._cut, self._relu_of = target, None
-        self._cut_output = stand_in(output)
+        self._cut_output = _with_stand_in(output, feature_map)
         self._map = feature_map.detach().clone()
         self._is_looking = False
         self._evidence.maker = self._maker.reading(self._layer, feature_map)
         self._evidence.note_output(output)
+        self._evidence.grids += self._maker.grids
         for call in self.calls:
             for shape in _Weak.shapes(call.output):
-                self._evidence.note_grid(shape)
+                self._evidence.note_guess(shape)
         self._owners.clear()
         self._versions.clear()
         self._own(INPUTS, self._inputs)
@@ -445,6 +442,15 @@ def patched(
                 del module.__dict__["forward"]
             else:
                 module.__dict__["forward"] = own
+
+
+def _with_stand_in(output: Any, feature_map: Tensor) -> Any:
+    """A layer's output with a stand-in for its map; what else is in it may be read as it was."""
+
+    def kept(tensor: Tensor) -> Any:
+        return stand_in(tensor) if tensor is feature_map else tensor.clone()
+
+    return map_tensors(kept, output)
 
 
 def _worth_replaying(args: tuple[Any, ...], output: Any) -> bool:
