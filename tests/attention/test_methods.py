@@ -37,8 +37,12 @@ def test_heat_of_frames_is_what_the_functions_say_of_the_filtered_maps(clips) ->
     network = TinyClips()
     wanted = {
         "l2-caf": explain_clip(network, clips).filters.abs(),
-        "retrieval-grad-cam": retrieval_grad_cam(network.head, 2 * clips, mode="relu"),
-        "retrieval-grad-cam-abs": retrieval_grad_cam(network.head, 2 * clips, mode="abs"),
+        "retrieval-grad-cam": retrieval_grad_cam(
+            network.head, 2 * clips, mode="relu", axes="n t c h w"
+        ),
+        "retrieval-grad-cam-abs": retrieval_grad_cam(
+            network.head, 2 * clips, mode="abs", axes="n t c h w"
+        ),
         "feature-norm": feature_norm(2 * clips),
     }
     for name, heat in wanted.items():

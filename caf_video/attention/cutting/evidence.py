@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from caf_video.attention.cutting.pytrees import leaves_in
@@ -17,8 +16,11 @@ _CHANNELS_FIRST = ("batch_norm", "group_norm", "instance_norm", "interpolate", "
 _RECURRENT = {"lstm": 8, "gru": 8, "rnn_tanh": 8, "rnn_relu": 8}  # where `batch_first` stands
 _KEY = -1  # of our hooks among a module's, whose own begin at 0
 _REDUCTIONS = ("mean", "sum", "amax", "max", "logsumexp")
-_OF_CHANNELS_FIRST = (
+_CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+_OF_CHANNELS_FIRST = (
+    *_CONVOLUTIONS,
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm1d,
     nn.InstanceNorm2d, nn.InstanceNorm3d,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
@@ -108,7 +110,8 @@ class Maker:
         self._watched = [
             module
             for module in model.modules()
-            if isinstance(module, _ConvNd) or type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
+            if isinstance(module, _CONVOLUTIONS)
+            or type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
         ]
         for module in self._watched:  # a twin's: without a handle each, which costs ten times more
             module._forward_hooks[_KEY] = self._seen
@@ -127,7 +130,7 @@ class Maker:
 
     def _seen(self, module: nn.Module, args: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            if isinstance(module, _ConvNd) and output.shape[1:2] == (module.out_channels,):
+            if isinstance(module, _CONVOLUTIONS) and output.shape[1:2] == (module.out_channels,):
                 self.grids.append(tuple(output.shape[2:]))
                 self._outputs.append((tuple(output.shape), Reading(1, 0)))
             elif type(module) in _OF_CHANNELS_FIRST:
