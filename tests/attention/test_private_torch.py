@@ -61,6 +61,19 @@ def a_weak_reference_holds_no_tensor() -> bool:
     return kept and weak() is None
 
 
+def a_tensor_inside_a_vmap_is_known_and_unwrapped() -> bool:
+    from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+
+    seen = []
+
+    def look(x: Tensor) -> Tensor:
+        seen.append((is_functorch_wrapped_tensor(x), get_unwrapped(x).shape))
+        return x
+
+    torch.func.vmap(look)(torch.zeros(3, 2))
+    return seen == [(True, torch.Size([3, 2]))] and not is_functorch_wrapped_tensor(torch.zeros(1))
+
+
 # Name of the private part, how it is used, and what of ours breaks when it is gone.
 PRIVATE: dict[str, tuple[Callable[[], bool], str]] = {
     "torch._C._set_grad_enabled": (
@@ -76,6 +89,10 @@ PRIVATE: dict[str, tuple[Callable[[], bool], str]] = {
         writing_in_place_raises_the_version,
         "attention/cutting/record.py: what code behind the cut writes in place goes unseen, so a "
         "replay starts from spoilt tensors",
+    ),
+    "torch._C._functorch": (
+        a_tensor_inside_a_vmap_is_known_and_unwrapped,
+        "attention/cutting/record.py: no network can be recorded, so `explain` fails at its import",
     ),
     "torch.cpu._is_avx512_bf16_supported": (
         bfloat16_of_the_processor_is_known,
