@@ -49,7 +49,7 @@ class StoreDescription:
         timesteps: t, segments of a clip.
         candidates: k, stored frames a segment of a training clip; other clips have one.
         precision: What the backbone computed in.
-        normalisation: What frames were resized by, mean and deviation; empty if the name of the
+        normalization: What frames were resized by, mean and deviation; empty if the name of the
             backbone tells. So is
         revision: what else tells the backbone's definition from another: a commit, a digest.
     """
@@ -64,7 +64,7 @@ class StoreDescription:
     timesteps: int
     candidates: int
     precision: str = "float32"
-    normalisation: str = ""
+    normalization: str = ""
     revision: str = ""
 
     def differences(self, other: "StoreDescription") -> list[str]:

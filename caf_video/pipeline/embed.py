@@ -21,7 +21,7 @@ from torch import Tensor
 
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.files import written_whole
 from caf_video.pipeline.opened import maps_at_test
 from caf_video.pipeline.progress import Track, quietly
@@ -142,8 +142,5 @@ def _write(file: Path, embeddings: Tensor, made_of: dict[str, str]) -> None:
     try:
         with written_whole(file) as part:
             part.write_bytes(payload)
-    except OSError as error:  # of a run that others may only read: all else goes on
-        warnings.warn(
-            f"cannot write {file}: {error.strerror}; the embeddings are made again next time",
-            stacklevel=3,
-        )
+    except CafVideoError as error:  # of a run that others may only read: all else goes on
+        warnings.warn(f"{error}; the embeddings are made again next time", stacklevel=3)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from caf_video.data.video.reader import VideoReader
+from caf_video.models.preprocessing import size_for
 from caf_video.pipeline.explain_video import explain_video
 from caf_video.rendering import VideoWriter
 
@@ -27,6 +28,12 @@ class LooksLeft(nn.Module):
         linear = nn.Linear(32, 1, bias=False)
         linear.weight = nn.Parameter(weights, requires_grad=False)
         self.tail = nn.Sequential(nn.Flatten(), linear)
+
+    def require_head(self) -> None:
+        """It has one."""
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        return size_for(height, width)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return nn.functional.avg_pool2d(images[:, :1], 16)
