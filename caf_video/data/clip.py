@@ -1,6 +1,6 @@
 """A clip: one labelled event of a video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from caf_video.errors import CafVideoError
@@ -32,6 +32,7 @@ class Clip:
         split: One of `SPLITS`, or "" where none is assigned yet.
         fps: Frames a second of the video, for raw streams and folders of frames, which do not tell;
             None where the list does not say.
+        listed_path: The path from the folder of its list, "" where it comes from none.
         other: Columns of its list that mean nothing here, (name, cell); kept when it is written.
     """
 
@@ -44,6 +45,7 @@ class Clip:
     split: str = ""
     fps: float | None = None
     other: tuple[tuple[str, str], ...] = ()
+    listed_path: str = field(default="", compare=False)
 
     @property
     def recording(self) -> str:

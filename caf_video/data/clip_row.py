@@ -38,15 +38,17 @@ class Row:
             raise ManifestError(
                 f"{self.place}: start and end are both {start} s: the clip is empty"
             )
+        path = _absolute(folder, self.cells["path"])
         return Clip(
             clip_id=_one_spelling(self.cells.get("clip_id", "")),
-            path=_absolute(folder, self.cells["path"]),
+            path=path,
             label=_one_spelling(self.cells["label"]),
             start_seconds=start,
             end_seconds=end,
             session=_one_spelling(self.cells.get("session", "")),
             split=self.split(),
             fps=fps,
+            listed_path=relative_path(path, folder),
         )
 
     def end_seconds(self, start: float, fps: float | None, thousands: bool) -> float | None:
@@ -124,6 +126,14 @@ def _short(seconds: float) -> str:
 def _one_spelling(name: str) -> str:
     """One of Unicode's spellings of a name: an é in two codes must not make two classes."""
     return unicodedata.normalize("NFC", name)
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """The way from a folder to a path, with slashes; the path itself on another drive."""
+    try:
+        return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def _absolute(folder: Path, path: str) -> Path:

@@ -2,11 +2,9 @@
 
 import difflib
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +24,6 @@ def assign_splits(
     *,
     seed: int,
     fractions: tuple[float, float, float] = FRACTIONS,
-    root: Path | None = None,
 ) -> list[Clip]:
     """Give a split to every clip without one, whole recordings at a time.
 
@@ -40,8 +37,6 @@ def assign_splits(
         seed: Another one, other splits.
         fractions: Of the recordings, for train, val and test. They add up to 1; a split of 0 stays
             as it is.
-        root: Where a recording is a video without a session, its name is the path from here; None
-            takes the whole path, and another split where the folder is moved.
 
     Raises:
         ManifestError: A recording is in two splits already.
@@ -54,15 +49,13 @@ def assign_splits(
     split_of = {clip.recording: clip.split for clip in clips if clip.split}
     for clip in clips:
         if clip.recording not in split_of:
-            split_of[clip.recording] = _drawn_split(_name_of_recording(clip, root), seed, shares)
+            split_of[clip.recording] = _drawn_split(_name_of_recording(clip), seed, shares)
     return [replace(clip, split=split_of[clip.recording]) for clip in clips]
 
 
-def _name_of_recording(clip: Clip, root: Path | None) -> str:
-    if clip.session:
-        return f"session {clip.session}"
-    path = str(clip.path) if root is None else os.path.relpath(clip.path, os.path.abspath(root))
-    return f"video {path}"
+def _name_of_recording(clip: Clip) -> str:
+    """Of a video without a session its path from its list, which moves with it."""
+    return f"session {clip.session}" if clip.session else f"video {clip.listed_path or clip.path}"
 
 
 def _drawn_split(name: str, seed: int, shares: np.ndarray) -> str:

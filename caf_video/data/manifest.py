@@ -5,6 +5,7 @@ nobody here has seen.
 """
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from caf_video.data.class_folders import VIDEO_SUFFIXES, videos_of_class_folders
 from caf_video.data.clip import SPLITS, Clip, ManifestError
-from caf_video.data.clip_row import WHOLE_VIDEOS, Row, with_made_ids
+from caf_video.data.clip_row import WHOLE_VIDEOS, Row, relative_path, with_made_ids
 from caf_video.data.columns import COLUMNS, FPS_COLUMN, Columns, resembles_a_column, understand
 from caf_video.data.csv_rows import csv_rows
+from caf_video.errors import InputError
 from caf_video.files import written_whole
 
 __all__ = [
@@ -46,6 +48,7 @@ def read_clips(source: str | Path, *, fps: float | None = None) -> list[Clip]:
     Raises:
         ManifestError: Names the file and line, and what is wrong with it.
     """
+    _require_rate(fps)
     source = Path(source)
     if source.is_dir():
         return _read_class_folders(source, fps)
@@ -76,8 +79,14 @@ def read_manifest(path: str | Path, *, fps: float | None = None) -> list[Clip]:
         ManifestError: Names the file and line, and what is wrong with it; of the columns, all that
             is wrong.
     """
+    _require_rate(fps)
     path = Path(path)
     return _parse_manifest(_read_text(path), path, fps)
+
+
+def _require_rate(fps: float | None) -> None:
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps is {fps}, not a number above 0")
 
 
 def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
@@ -269,17 +278,10 @@ def _checked(clips: list[Clip], places: Sequence[str], source: Path) -> list[Cli
 def _cells_of(clip: Clip, folder: Path) -> list[str]:
     return [
         clip.clip_id,
-        _relative(clip.path, folder),
+        relative_path(clip.path, folder),
         clip.label,
         repr(float(clip.start_seconds)),
         "" if clip.end_seconds is None else repr(float(clip.end_seconds)),
         clip.session,
         clip.split,
     ]
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
-    except ValueError:  # another drive
-        return path.as_posix()

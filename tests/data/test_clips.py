@@ -334,16 +334,17 @@ def test_without_a_session_the_video_is_the_session() -> None:
     assert {clip.split for clip in divided} == set(SPLITS)
 
 
-def test_a_folder_that_is_moved_keeps_the_splits_of_its_videos() -> None:
+def test_a_folder_that_is_moved_keeps_the_splits_of_its_videos(tmp_path: Path) -> None:
     """`route/0/video.hevc` and `route/1/video.hevc` are two recordings, wherever they lie."""
-    names = [f"route/{i}/video.hevc" for i in range(40)]
+    text = "path,label\n" + "".join(f"route/{i}/video.hevc,l\n" for i in range(40))
 
     def splits(folder: Path) -> list[str]:
-        clips = [Clip(name, folder / name, "l") for name in names]
-        return [clip.split for clip in assign_splits(clips, seed=0, root=folder)]
+        folder.mkdir()
+        return [c.split for c in assign_splits(read_clips(manifest(folder, text)), seed=0)]
 
-    assert splits(Path("/here/data")) == splits(Path("/elsewhere"))
-    assert set(splits(Path("/elsewhere"))) == set(SPLITS)
+    here = splits(tmp_path / "here")
+    assert here == splits(tmp_path / "elsewhere")
+    assert set(here) == set(SPLITS)
 
 
 def test_splits_depend_on_the_seed() -> None:
