@@ -123,7 +123,7 @@ def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
         if container.streams.audio:
             raise VideoError(f"{path} has sound but no video")
         kinds = sorted({stream.type for stream in container.streams})
-        if kinds or _is_whole_mp4(path):
+        if (kinds and name.startswith("mov")) or _is_mp4_without_tracks(path):
             raise VideoError(
                 f"{path} has no video track (its tracks are: {', '.join(kinds) or 'none'})"
             )
@@ -153,7 +153,7 @@ def _why_unreadable(path: Path, error: Exception | None) -> str:
         return f"{path} can't be opened: out of memory"
     with path.open("rb") as file:
         start = file.read(12)
-    if start[4:8] in MP4_SIGNATURES and not _has_whole_moov(path):
+    if start[4:8] in MP4_SIGNATURES and _whole_moov(path) is None:
         return (
             f"{path} is cut short: its index (moov) is missing, "
             "the recording or the copy was never finished"
@@ -163,13 +163,17 @@ def _why_unreadable(path: Path, error: Exception | None) -> str:
     return f"{path} is not a video"
 
 
-def _is_whole_mp4(path: Path) -> bool:
+def _is_mp4_without_tracks(path: Path) -> bool:
+    """Whether FFmpeg finds nothing in an MP4 file because its whole index names nothing."""
+    at = _whole_moov(path)
     with path.open("rb") as file:
-        return file.read(8)[4:8] in MP4_SIGNATURES and _has_whole_moov(path)
+        file.seek(at or 0)
+        moov = file.read(64 * 1024)
+    return at is not None and moov[12:16] == b"mvhd" and b"trak" not in moov
 
 
-def _has_whole_moov(path: Path) -> bool:
-    """Whether the top-level boxes of an MP4 file include `moov`, up to its end."""
+def _whole_moov(path: Path) -> int | None:
+    """Where the box `moov` of an MP4 file begins; None where the file does not hold all of it."""
     file_size = path.stat().st_size
     with path.open("rb") as file:
         at = 0
@@ -180,8 +184,8 @@ def _has_whole_moov(path: Path) -> bool:
             if size == 1:  # a 64-bit size follows
                 size = int.from_bytes(header[8:16], "big")
             if kind == b"moov":
-                return size == 0 or at + size <= file_size
+                return at if size == 0 or at + size <= file_size else None
             if size < 8:  # 0 means up to the end of the file; anything else is damage
-                return False
+                return None
             at += size
-    return False
+    return None

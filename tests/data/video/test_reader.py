@@ -447,6 +447,17 @@ def test_an_mp4_without_a_video_track_is_said_to_be_that(tmp_path: Path) -> None
     assert the_error(path) == "FILE has no video track (its tracks are: none)"
 
 
+def test_an_mp4_whose_tracks_are_of_other_kinds_names_them(
+    numbered_video: NumberedVideo, tmp_path: Path
+) -> None:
+    """As the GPS that an action camera records: here a video's track that says it is one."""
+    data = numbered_video().read_bytes()
+    assert data.count(b"hdlr\0\0\0\0\0\0\0\0vide") == 1
+    path = tmp_path / "gps.mp4"
+    path.write_bytes(data.replace(b"\0vide", b"\0meta").replace(b"avc1", b"gpmd"))
+    assert the_error(path) == "FILE has no video track (its tracks are: data)"
+
+
 def test_a_raw_stream_has_no_clock_unless_its_rate_is_given(
     numbered_video: NumberedVideo, read_number: ReadNumber
 ) -> None:
