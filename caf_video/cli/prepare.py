@@ -18,6 +18,9 @@ from caf_video.cli.options import (
     parse_size,
 )
 
+# Of `extract` without options: EfficientNet-Lite0 at stride 32 on 256x448 pixels.
+DEFAULT_CHANNELS, DEFAULT_GRID = 1280, (8, 14)
+
 
 def synth(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for clips and manifest.")],
@@ -78,7 +81,18 @@ def check(
         Path, typer.Argument(help="Manifest CSV, a folder per class, or a `path label` list.")
     ],
     write: Annotated[
-        Path | None, typer.Option(help="Write a manifest of the clips that can be read.")
+        Path | None,
+        typer.Option(help="Write a manifest of the clips that can be read, with all its columns."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it over a file that holds other things.")
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames a second, where neither file nor list says: raw streams (.h264, .hevc), "
+            "folders of frames, times in frames."
+        ),
     ] = None,
     timesteps: Timesteps = 3,
     candidates: Candidates = 3,
@@ -87,8 +101,11 @@ def check(
 ) -> None:
     """Open every clip, and report those that cannot be read.
 
-    Opens them as training would. Exit code 1 if any cannot be read.
+    Says first what the list holds: clips by label, split and session, and the disk that the default
+    features will take. Opens the clips as training would. Exit code 1 if any cannot be read.
     """
+    from caf_video.cli.clip_tables import print_clips, print_lengths
+    from caf_video.data.summary import length_seconds
     from caf_video.pipeline.check import check as check_clips
 
     checked = check_clips(
@@ -97,19 +114,36 @@ def check(
         candidates=candidates,
         timeout_seconds=timeout_seconds,
         workers=workers,
+        fps=fps,
         good=write,
+        replace=force,
+        listed=lambda clips: print_clips(
+            clips,
+            timesteps=timesteps,
+            candidates=candidates,
+            channels=DEFAULT_CHANNELS,
+            grid=DEFAULT_GRID,
+        ),
         track=track,
     )
     kinds: Counter[tuple[str, str, str]] = Counter()
     for one in checked:
         if one.info is not None:
             info = one.info
-            kinds[f"{info.width}x{info.height}", f"{info.fps:.4g}", info.reader] += 1
+            rate = f"{info.fps:.4g}" if info.has_clock else "unknown"
+            kinds[f"{info.width}x{info.height}", rate, info.reader] += 1
     if kinds:
         table = Table("size", "fps", "reader", "clips")
         for kind, count in sorted(kinds.items()):
             table.add_row(*kind, str(count))
         out.print(table)
+    print_lengths(
+        [
+            length_seconds(one.clip, one.info.duration_seconds)
+            for one in checked
+            if one.info is not None and one.info.has_clock
+        ]
+    )
     bad = [one for one in checked if not one.ok]
     for one in bad:
         out.print(f"{one.clip.clip_id}: {one.reason}", markup=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """Files to tensors: videos, clip manifests, stores of feature maps, labelled images.
 
 video/ reads frames, images/ pictures and their data sets; manifest.py and clips.py say which clips
-there are, sampling.py which of their frames, features.py keeps what a network made of them. Names
+there are (columns.py, times.py and class_folders.py what people mean by their lists), sampling.py
+which of their frames, features.py keeps what a network made of them. Names
 are imported from these modules: what opens many videos in many processes needs no torch.
 
 Imports: nothing of ours; decord, av, PIL, scipy, torch and safetensors from outside.
