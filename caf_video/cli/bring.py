@@ -46,7 +46,7 @@ def import_events(
         int | None, typer.Option(help="Number of a video's first frame.", min=0, max=1)
     ] = None,
 ) -> None:
-    """Turn what an annotation tool exported into a manifest.
+    """Turn an annotation tool's export into a manifest.
 
     ELAN .eaf, ActivityNet JSON, VIA 3 JSON, Label Studio JSON, CSV. Videos are found by their
     names. What was skipped is counted by reason.
@@ -71,7 +71,7 @@ def import_hdd(
     layer: Annotated[str, typer.Option(help="goal, stimuli or cause.")] = "goal",
     classes: Annotated[
         str,
-        typer.Option(help="all; trn (goal 12, cause 7), author (11) or seven, with background."),
+        typer.Option(help="all; or with the background trn (12, of causes 7), author (11), seven."),
     ] = "all",
     min_seconds: Annotated[
         float | None, typer.Option(help="Shortest event; 5 steps of 1/3 s, unless given.")
@@ -108,8 +108,9 @@ def import_hdd(
         typer.Option(help="With --features: steps per timestep to choose from, odd.", min=1),
     ] = None,
 ) -> None:
-    """Turn the Honda driving dataset into a manifest, or its features into a store.
+    """Turn the Honda driving dataset into a manifest.
 
+    Or, with --features, its feature release into a feature store, its maps read where they are.
     Events by its authors' rule, sessions split as published. docs/hdd.md goes on to a trained run.
     """
     from caf_video.data.events.hdd import EventRule
@@ -158,9 +159,8 @@ def _report(imported: "Imported") -> None:
     from caf_video.data.manifest import SPLITS
 
     counts = Counter((clip.label, clip.split) for clip in imported.clips)
-    splits = [
-        split for split in (*SPLITS, "") if any(clip.split == split for clip in imported.clips)
-    ]
+    used = {clip.split for clip in imported.clips}
+    splits = [split for split in (*SPLITS, "") if split in used]
     table = Table("label", *(split or "no split" for split in splits))
     for label in sorted({clip.label for clip in imported.clips}):
         table.add_row(label, *(str(counts[label, split]) for split in splits))
@@ -171,8 +171,8 @@ def _report(imported: "Imported") -> None:
         out.print(f"Skipped, {reason}: {count}", markup=False, highlight=False, soft_wrap=True)
     if imported.missing:
         out.print(
-            f"Not found, {sum(imported.missing.values())} events of {len(imported.missing)} videos: "
-            f"{_named(imported.missing)}",
+            f"Videos not found: {len(imported.missing)}, with "
+            f"{sum(imported.missing.values())} events: {_named(imported.missing)}",
             markup=False,
             highlight=False,
             soft_wrap=True,

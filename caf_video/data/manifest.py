@@ -329,7 +329,7 @@ def _checked(clips: list[Clip], places: Sequence[str], source: Path) -> list[Cli
 def _cells_of(clip: Clip, folder: Path) -> list[str]:
     return [
         clip.clip_id,
-        relative_path(clip.path, folder),
+        _relative(clip.path, folder),
         clip.label,
         repr(float(clip.start_seconds)),
         "" if clip.end_seconds is None else repr(float(clip.end_seconds)),
@@ -338,8 +338,7 @@ def _cells_of(clip: Clip, folder: Path) -> list[str]:
     ]
 
 
-def relative_path(path: Path, folder: Path) -> str:
-    """A path as seen from a folder, with forward slashes; absolute where it is on another drive."""
+def _relative(path: Path, folder: Path) -> str:
     try:
         return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
     except ValueError:  # another drive

@@ -10,6 +10,7 @@ memory, and only the steps that stand for a clip are read.
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ import numpy as np
 import torch
 
 from caf_video.data.features import ClipFeatures, FeatureStoreError, StoreDescription
-from caf_video.data.manifest import relative_path
 from caf_video.data.sampling import segment_frame_indices
 from caf_video.files import written_whole
 
@@ -89,7 +89,7 @@ class SessionStore:
             "steps_a_second": self._steps_a_second,
             "channels_last": self._channels_last,
             "arrays": {
-                session: relative_path(file, self.folder) for session, file in self._files.items()
+                session: _relative(file, self.folder) for session, file in self._files.items()
             },
             "videos": {session: list(video) for session, video in self._videos.items()},
             "windows": {
@@ -222,6 +222,14 @@ class SessionStore:
         return FeatureStoreError(
             f"the array of session {session} cannot be read ({file}): put it back, or {_AGAIN}"
         )
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """As a manifest names a video: a project may be moved with all that is in it."""
+    try:
+        return Path(os.path.relpath(file, folder.absolute())).as_posix()
+    except ValueError:  # another drive
+        return file.as_posix()
 
 
 def sessions_file(folder: Path) -> Path:

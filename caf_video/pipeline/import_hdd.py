@@ -1,4 +1,4 @@
-"""the Honda driving dataset ─► manifest of its events, or a store whose maps stay in its release."""
+"""the Honda driving dataset ─► manifest of its events, or a store of windows into its features."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -131,7 +131,7 @@ def import_hdd_features(
             imported.skipped[_UNLISTED] += 1
             continue
         if session not in maps.files:
-            imported.missing[session] += 1
+            imported.skipped["a session without maps"] += 1
             continue
         runs, dropped = target_runs(targets[session], maps.steps[session], rule)
         imported.skipped.update(dropped)
