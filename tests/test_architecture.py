@@ -68,7 +68,8 @@ OUTSIDE = {
     "rich": {"cli"},
     "typer": {"cli"},
 }
-TORCHLESS = {"data.video", "data.images", "data.events"}  # who opens many files in many processes needs it not
+# Who opens many files in many processes needs it not.
+TORCHLESS = {"data.video", "data.images", "data.events"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TOP_ROOMS = [room for room in INWARD if "." not in room]

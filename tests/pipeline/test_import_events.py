@@ -59,8 +59,8 @@ def via(folder: Path) -> Path:
         "file": {str(n): {"fname": f"{event[0]}.mp4"} for n, event in enumerate(EVENTS)},
         "view": {str(n): {"fid_list": [str(n)]} for n in range(len(EVENTS))},
         "metadata": {
-            f"{n}_x": {"vid": str(n), "z": [start / 1000, end / 1000], "xy": [], "av": {"1": str(n)}}
-            for n, (_, start, end, _) in enumerate(EVENTS)
+            f"{n}_x": {"vid": str(n), "z": [a / 1000, b / 1000], "xy": [], "av": {"1": str(n)}}
+            for n, (_, a, b, _) in enumerate(EVENTS)
         },
     }
     return dumped(folder / "via.json", project)
@@ -124,9 +124,8 @@ def test_events_come_back_to_the_millisecond(tmp_path, videos, format, told) -> 
     imported = import_events(source, videos, out, how=HOW, format=format if told else None)
     clips = read_manifest(out)
     assert clips == imported.clips
-    assert [(c.path.stem, c.start_seconds * 1000, c.end_seconds * 1000, c.label) for c in clips] == (
-        [(video, start, end, label) for video, start, end, label in EVENTS]
-    )
+    rows = [(c.path.stem, c.start_seconds * 1000, c.end_seconds * 1000, c.label) for c in clips]
+    assert rows == EVENTS
     assert {clip.path.parent for clip in clips} == {videos / "deep"}
     assert {clip.split for clip in clips} == {"train" if format == "activitynet" else ""}
     assert not imported.skipped and not imported.missing

@@ -156,9 +156,8 @@ def target_runs(file: Path, steps: int, rule: EventRule) -> tuple[list[Run], Cou
         raise EventError(f"{file}: labels of {len(target)} steps, but maps of {steps}")
     if len(target) and not (0 <= target.min() and target.max() < len(names)):
         wrong = target[(target < 0) | (target >= len(names))][0]
-        raise EventError(
-            f"{file}: label {wrong}: those of {rule.layer.name} are 0-{len(names) - 1}"
-        )
+        known = f"those of the layer {rule.layer.name} are 0 to {len(names) - 1}"
+        raise EventError(f"{file}: label {wrong}: {known}")
     every = [names[number] for number in target[:steps]]
     dropped = Counter(
         f"{run.label}, not among the classes"

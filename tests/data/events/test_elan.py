@@ -27,8 +27,7 @@ REFERRING = (
 
 def document(tiers: dict[str, str], *, media: str = "", unit: str = "milliseconds") -> str:
     slots = "".join(
-        f'<TIME_SLOT TIME_SLOT_ID="{name}"'
-        + ("/>" if time is None else f' TIME_VALUE="{time}"/>')
+        f'<TIME_SLOT TIME_SLOT_ID="{name}"' + ("/>" if time is None else f' TIME_VALUE="{time}"/>')
         for name, time in SLOTS.items()
     )
     held = "".join(f'<TIER TIER_ID="{name}">{inside}</TIER>' for name, inside in tiers.items())
