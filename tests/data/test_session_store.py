@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,18 @@ def test_what_cannot_be_read_is_told_with_its_file(tmp_path) -> None:
             opened.read("train")
     with pytest.raises(FeatureStoreError, match="the array of session s1 cannot be read"):
         store.digest(["train"])
+
+
+def test_a_pickle_in_an_arrays_place_is_never_opened(tmp_path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    store = write_store(tmp_path, last=False)
+    (tmp_path / "release" / "s1.npy").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(FeatureStoreError, match="the array of session s1 cannot be read"):
+        store.read("train")
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_description_that_is_none_is_told_and_the_other_kind_still_opens(tmp_path) -> None:

@@ -25,6 +25,7 @@ SESSIONS = [f"2017022710{minute}" for minute in range(10, 18)]
 TRAIN, TEST = SESSIONS[:5], SESSIONS[5:7]  # the last is in neither list
 RULE = EventRule(LAYERS["goal"], classes_named(LAYERS["goal"], "all", None))
 CHANNELS, GRID = 6, (2, 2)
+CANDIDATES = {"train": 3, "val": 1, "test": 1}
 
 
 def write_split(root: Path) -> None:
@@ -86,6 +87,9 @@ def test_annotations_and_videos_become_a_manifest(tmp_path) -> None:
         video_of(tmp_path, session).parent.mkdir(parents=True)
         video_of(tmp_path, session).touch()
     out = tmp_path / "manifest.csv"
+    # Of the five to train on one has no video: it cannot be one of those that validate.
+    with pytest.raises(EventError, match="^--val-sessions 4: there are 4 sessions to train on"):
+        import_hdd(tmp_path, out, RULE, split=HddSplit(validation=4))
     imported = import_hdd(tmp_path, out, RULE, split=HddSplit(validation=1))
     clips = read_manifest(out)
     assert clips == imported.clips
@@ -123,6 +127,9 @@ def test_features_are_trained_on_evaluated_and_explained_in_place(
     imported = import_hdd_features(features.parent, features, folder, RULE, split=split)
     assert imported.skipped == Counter({"of a session in neither list of the split": 1})
     assert Counter(clip.split for clip in imported.clips) == {"train": 24, "val": 6, "test": 12}
+    store = open_store(folder)
+    shapes = {(c.split, store.read(c.clip_id).feature_maps.shape) for c in imported.clips}
+    assert shapes == {(name, (3, k, CHANNELS, *GRID)) for name, k in CANDIDATES.items()}
     held = sum(file.stat().st_size for file in folder.rglob("*"))
     assert held < 20_000 and not list(folder.rglob("*.safetensors"))  # nothing was copied
 

@@ -37,10 +37,16 @@ LEFT = Event("drive1.mp4", "left turn", 12.5, 18.0)
                 unit="ms",
             ),
         ),
+        # Start and end say it all: BORIS has a duration beside them, empty where it has no use.
+        (
+            "Media file name,Behavior,Start (s),Stop (s),Duration (s)\n"
+            "drive1.mp4,left turn,12.5,18.0,NA\n",
+            Reading(),
+        ),
         # A unit that is said overrules the name.
         ("path,label,start_s,end_s\ndrive1.mp4,left turn,12500,18000\n", Reading(unit="ms")),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_the_same_event_is_read_of_every_way_to_write_it(text: str, how: Reading) -> None:
     found = read_table(text, "e.csv", how)
