@@ -47,7 +47,8 @@ def test_an_annotation_is_an_event_of_the_video_that_the_file_names() -> None:
 
 
 def test_a_file_without_a_video_is_of_the_one_with_its_name_and_sound_is_no_video() -> None:
-    sound = '<MEDIA_DESCRIPTOR MIME_TYPE="video/mp4" TIME_ORIGIN="40"/><MEDIA_DESCRIPTOR MEDIA_URL="file:///d1.wav" MIME_TYPE="audio/x-wav"/>'
+    sound = '<MEDIA_DESCRIPTOR MEDIA_URL="file:///d1.wav" MIME_TYPE="audio/x-wav"/>'
+    sound += '<MEDIA_DESCRIPTOR MIME_TYPE="video/mp4" TIME_ORIGIN="40"/>'
     text = document({"goal": aligned("ts1", "ts2", "left")}, media=sound)
     assert read_elan(text, "s/drive1.eaf", Reading()).events == [Event("drive1", "left", 12.5, 18)]
 
