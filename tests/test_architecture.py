@@ -25,6 +25,7 @@ INWARD: dict[str, set[str]] = {
     "metric_learning": set(),
     "models": set(),
     "data": set(),
+    "data.events": {"data.csv_rows", "data.manifest"},
     "data.images": {"data.csv_rows", "data.manifest"},
     "data.video": set(),
     "synthetic": {"data"},
@@ -53,6 +54,7 @@ OUTSIDE = {
     "timm": {"models"},
     "transformers": {"models"},
     "decord": {"data"},
+    "defusedxml": {"data"},
     "av": {"data", "synthetic", "rendering"},
     "PIL": {"data", "synthetic", "rendering"},
     "cv2": {"synthetic", "localization", "rendering", "processes"},
@@ -66,7 +68,8 @@ OUTSIDE = {
     "rich": {"cli"},
     "typer": {"cli"},
 }
-TORCHLESS = {"data.video", "data.images"}  # who opens many files in many processes needs it not
+# Who opens many files in many processes needs it not.
+TORCHLESS = {"data.video", "data.images", "data.events"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TOP_ROOMS = [room for room in INWARD if "." not in room]

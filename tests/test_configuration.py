@@ -31,7 +31,7 @@ IMAGES = {"retrieval", "classifier"}
 
 # Which of the main files a choice is for, where it is not for all that have its group.
 FOR = {
-    ("data", "features"): {"recurrent"},
+    **{("data", name): {"recurrent"} for name in ("features", "hdd")},
     **{("data", name): IMAGES for name in ("cub", "cars", "folder")},
     **{("tuning", name): {"classifier"} for name in ("acol", "adl")},
     **{("experiment", name): {"recurrent"} for name in ("demo", "hdd")},

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from caf_video.cli import learn, look, prepare
+from caf_video.cli import bring, learn, look, prepare
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
 
 app = typer.Typer(
@@ -55,6 +55,8 @@ def caf_video(
 
 app.command()(prepare.synth)
 app.command()(prepare.synth_pictures)
+app.command("import")(bring.import_events)
+app.command("import-hdd")(bring.import_hdd)
 app.command()(prepare.check)
 app.command()(prepare.extract)
 app.command(

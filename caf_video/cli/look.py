@@ -70,6 +70,8 @@ def explain(
             return
         strips = write_explanations(explained, folder, track=track)
         out.print(f"{len(strips)} clips explained; open {strips[0]}", soft_wrap=True)
+        if alone := sum(not one.has_video for one in explained):
+            out.print(f"{alone} of them have no video: their strips show the heat alone.")
         return
     if not targets:
         raise InputError("give a video file to explain")

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.stores import ClipStore
 from caf_video.errors import CafVideoError, InputError
 from caf_video.files import written_whole
 from caf_video.pipeline.opened import maps_at_test
@@ -71,7 +71,7 @@ class EmbeddedSplit:
 
 
 def embed_split(
-    run: ClipRun, store: FeatureStore, split: str, *, track: Track = quietly
+    run: ClipRun, store: ClipStore, split: str, *, track: Track = quietly
 ) -> EmbeddedSplit:
     """The embeddings of a split, as kept in the run's folder, else made and kept there.
 
@@ -107,9 +107,7 @@ def embeddings_file(checkpoint: Path, split: str) -> Path:
     return folder / "embeddings" / f"{checkpoint.stem}.{split}.safetensors"
 
 
-def _made_of(
-    run: ClipRun, store: FeatureStore, split: str, clips: Sequence[Clip]
-) -> dict[str, str]:
+def _made_of(run: ClipRun, store: ClipStore, split: str, clips: Sequence[Clip]) -> dict[str, str]:
     """All that the embeddings depend on, and whose they are: the metadata of their file."""
     with run.checkpoint.open("rb") as checkpoint:
         checkpoint_sha256 = hashlib.file_digest(checkpoint, "sha256").hexdigest()

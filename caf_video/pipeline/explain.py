@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
-from caf_video.data.features import ClipFeatures, FeatureStore
+from caf_video.data.features import ClipFeatures
 from caf_video.data.manifest import SPLITS, Clip, read_manifest
+from caf_video.data.session_store import ARRAY_SUFFIX
+from caf_video.data.stores import ClipStore
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
@@ -23,6 +25,9 @@ from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_tit
 from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
+
+_PLAIN_GREY = 96  # under the heat of a clip without a video,
+_PLAIN_CELL = 32  # whose cells are as many pixels large
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class ExplainedClip:
     def correct(self) -> bool | None:
         """The gate: whether the nearest other clip has the same label; None without a label."""
         return self.nearest.label == self.clip.label if self.clip.label else None
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there are frames to draw: maps that others made may come without."""
+        return _has_video(self.clip)
 
     def record(self) -> dict[str, Any]:
         """All of it but the filters, in plain values."""
@@ -154,6 +164,8 @@ def draw_clip(
 ) -> Any:
     """The strip of a clip: its frames under their heatmaps, its nearest neighbour's below.
 
+    Where there is no video the heat is drawn alone, over grey.
+
     Args:
         captioned: Whether the strip says whose it is; a page around it may say so itself.
         boxes: Ground truth in pixels of the video, (t, 4).
@@ -163,10 +175,21 @@ def draw_clip(
         A PIL image.
     """
     clip, nearest = explained.clip, explained.nearest
-    with VideoReader(clip.path) as reader:
-        frames = reader.read(explained.frame_indices.tolist())
-    with VideoReader(nearest.path) as reader:
-        others = reader.read(explained.nearest_frames.tolist())
+    titles = list(map(frame_title, explained.frame_indices, explained.times_seconds))
+    neighbour = None
+    if explained.has_video:
+        with VideoReader(clip.path) as reader:
+            frames = reader.read(explained.frame_indices.tolist())
+    else:
+        height, width = (_PLAIN_CELL * cells for cells in explained.filters.shape[1:])
+        frames = np.full((len(titles), height, width, 3), _PLAIN_GREY, np.uint8)
+        titles = [f"{seconds:.2f} s" for seconds in explained.times_seconds]
+    if _has_video(nearest):
+        with VideoReader(nearest.path) as reader:
+            others = reader.read(explained.nearest_frames.tolist())
+        neighbour = NeighbourRow(
+            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
+        )
     heatmaps = filters_to_heatmaps(explained.filters, frames.shape[1:3])
     caption = ClipCaption(
         clip.clip_id, clip.label, nearest.clip_id, nearest.label, explained.correct
@@ -174,14 +197,12 @@ def draw_clip(
     return clip_strip(
         frames,
         heatmaps.numpy(),
-        titles=list(map(frame_title, explained.frame_indices, explained.times_seconds)),
+        titles=titles,
         caption=caption if captioned else None,
         boxes=boxes,
         evidence_visible=evidence_visible,
         frame_influence=explained.influence,
-        neighbour=NeighbourRow(
-            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
-        ),
+        neighbour=neighbour,
     )
 
 
@@ -217,8 +238,12 @@ def write_explanations(
     return strips
 
 
+def _has_video(clip: Clip) -> bool:
+    return clip.path.suffix != ARRAY_SUFFIX
+
+
 def _chosen(
-    run: ClipRun, store: FeatureStore, gallery: Sequence[Clip], targets: Sequence[str]
+    run: ClipRun, store: ClipStore, gallery: Sequence[Clip], targets: Sequence[str]
 ) -> tuple[list[Clip], list[ClipFeatures]]:
     """The clips asked for and their features; a video file's are extracted here and now."""
     known = {clip.clip_id: clip for clip in read_manifest(store.manifest_path)}

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from caf_video.data.features import ClipFeatures, FeatureStore
+from caf_video.data.features import ClipFeatures
 from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import Clip
+from caf_video.data.stores import ClipStore, open_store
 from caf_video.errors import CafVideoError
 from caf_video.models.backbones import load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
@@ -29,13 +30,13 @@ def open_run(folder: Path) -> ClipRun:
     return run
 
 
-def open_features(run: ClipRun) -> FeatureStore:
+def open_features(run: ClipRun) -> ClipStore:
     """The features that a run was trained on.
 
     Raises:
         CafVideoError: They are gone, or are now of another kind.
     """
-    store = FeatureStore.open(run.config["features"])
+    store = open_store(run.config["features"])
     run.require_features(store.description)
     return store
 
@@ -45,7 +46,7 @@ def maps_at_test(features: ClipFeatures) -> Tensor:
     return features.middle_frames().feature_maps.float().to(device())
 
 
-def split_maps(store: FeatureStore, clips: Sequence[Clip]) -> Tensor:
+def split_maps(store: ClipStore, clips: Sequence[Clip]) -> Tensor:
     """The feature maps at test of clips of a store, (n, t, c, h, w)."""
     return torch.stack([maps_at_test(store.read(clip.clip_id)) for clip in clips])
 
@@ -66,6 +67,11 @@ def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
         CafVideoError: The video cannot be read, or the backbone has other weights now.
     """
     wanted = run.description
+    if not wanted.weights_sha256:
+        raise CafVideoError(
+            f"{clip.path.name}: the run was trained on maps of {wanted.backbone} that were made "
+            "elsewhere: of another video there are none. Give clip ids of its store"
+        )
     backbone = load_backbone(
         wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision
     )
