@@ -19,6 +19,7 @@ from caf_video.errors import CafVideoError
 Item = TypeVar("Item")
 
 EXIT_EXPECTED_FAILURE = 2
+EXIT_PARTLY = 3  # done, but for what the output names
 EXIT_INTERRUPTED = 130
 
 out = Console()

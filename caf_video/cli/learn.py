@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from caf_video.cli.console import one_line_failures, out, track
+
+if TYPE_CHECKING:
+    from caf_video.pipeline.embed import EmbeddedSplit
 
 
 def train(context: typer.Context) -> None:
@@ -37,6 +40,23 @@ def train(context: typer.Context) -> None:
 
     sys.argv = ["caf-video train", *context.args]
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="recurrent")(task)()
+
+
+def say_what_is_left_out(embedded: "EmbeddedSplit") -> None:
+    """A word on clips that the run was trained on, or that it cannot say."""
+    if not embedded.checked:
+        out.print(
+            "This run does not say which clips it was trained on: "
+            "whether any is measured here cannot be checked."
+        )
+    elif embedded.trained_on:
+        ids = [clip.clip_id for clip in embedded.trained_on]
+        out.print(
+            f"Left out, for the run was trained on them: {len(ids)} clips of the "
+            f"{embedded.split} split: {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def evaluate(
@@ -69,6 +89,9 @@ def evaluate(
         f"NMI {evaluation.nmi:.3f}. {right} of {len(labels)} clips found their own class; "
         f"{evaluation.result.excluded} had no other clip of theirs and do not count."
     )
+    say_what_is_left_out(evaluation.embedded)
+    if evaluation.new_classes:
+        out.print(f"Classes that training did not have: {', '.join(evaluation.new_classes)}.")
     if json is not None:
         write_json(json, evaluation.record())
         out.print(f"All of it, clip by clip: {json}", soft_wrap=True)

@@ -94,7 +94,12 @@ def run_demo(
         if bad:
             raise CafVideoError(f"{bad[0].reason}: delete {bad[0].clip.path}, it is rendered again")
     with seconds.stage("extract"):
-        store = extract(manifest, folder / "features", backbone=backbone, size=SIZE, track=track)
+        extracted = extract(
+            manifest, folder / "features", backbone=backbone, size=SIZE, track=track
+        )
+        if extracted.failed:
+            raise CafVideoError(extracted.failed[0].reason)
+        store = extracted.store
     with seconds.stage("train"):
         config = compose_config(["experiment=demo", *overrides])
         config.features, config.run_dir = str(store.folder), str(folder / "run")

@@ -20,10 +20,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from caf_video.data.features import FeatureStore
-from caf_video.data.manifest import Clip, read_manifest
-from caf_video.errors import InputError
+from caf_video.data.manifest import Clip
+from caf_video.errors import CafVideoError
 from caf_video.files import written_whole
-from caf_video.pipeline.opened import maps_at_test
+from caf_video.pipeline.opened import clips_of, maps_at_test
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
@@ -50,13 +50,17 @@ class EmbeddedSplit:
 
     Attributes:
         split: Its name.
-        clips: Its clips, n of them.
+        clips: Its clips, n of them, less those that the run was trained on.
         embeddings: Theirs, (n, d), as retrieval compares them.
+        trained_on: Clips of the split that are left out, because the run was trained on them.
+        checked: Whether the run remembers what it was trained on.
     """
 
     split: str
     clips: list[Clip]
     embeddings: Tensor
+    trained_on: list[Clip]
+    checked: bool
 
     @cached_property
     def index(self) -> EmbeddingIndex:
@@ -81,11 +85,11 @@ def embed_split(
         split: train, val or test.
 
     Raises:
-        CafVideoError: The split has no clip, or a clip's features cannot be read.
+        CafVideoError: The split has no clip, or none that the run was not trained on; or a clip's
+            features cannot be read.
     """
-    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
-    if not clips:
-        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+    measured = clips_of(run, store, split)
+    clips = measured.clips
     file = embeddings_file(run.checkpoint, split)
     made_of = _made_of(run, store, split, clips)
     kept = _read(file, made_of)
@@ -96,7 +100,7 @@ def embed_split(
         ]
         kept = torch.cat(rows)
         _write(file, kept, made_of)
-    return EmbeddedSplit(split, clips, kept)
+    return EmbeddedSplit(split, clips, kept, measured.trained_on, measured.checked)
 
 
 def embeddings_file(checkpoint: Path, split: str) -> Path:
@@ -142,8 +146,8 @@ def _write(file: Path, embeddings: Tensor, made_of: dict[str, str]) -> None:
     try:
         with written_whole(file) as part:
             part.write_bytes(payload)
-    except OSError as error:  # of a run that others may only read: all else goes on
+    except CafVideoError as error:  # of a run that others may only read: all else goes on
         warnings.warn(
-            f"cannot write {file}: {error.strerror}; the embeddings are made again next time",
+            f"{error}; the embeddings are made again next time",
             stacklevel=3,
         )

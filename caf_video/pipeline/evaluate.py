@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 
 from caf_video.data.clips import require_evaluable
-from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.manifest import Clip
 from caf_video.evaluation import mean_pooled, pooled_by_frame
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
-from caf_video.pipeline.opened import maps_at_test, open_features, open_run, untrained
+from caf_video.pipeline.opened import (
+    clips_of,
+    maps_at_test,
+    open_features,
+    open_run,
+    untrained,
+)
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.retrieval import (
     RetrievalResult,
@@ -37,6 +43,8 @@ class Evaluation:
         nmi: Normalised mutual information of k-means clusters and labels.
         chance: Expected R@1 of a random other clip.
         baselines: R@K of embeddings that nobody trained, by name.
+        training_sha256: Digest of the clips that the run was trained on.
+        new_classes: Labels of the split that training did not have.
     """
 
     embedded: EmbeddedSplit
@@ -44,6 +52,8 @@ class Evaluation:
     nmi: float
     chance: float
     baselines: dict[str, dict[int, float]]
+    training_sha256: str
+    new_classes: list[str]
 
     @property
     def clips(self) -> list[Clip]:
@@ -65,6 +75,12 @@ class Evaluation:
             },
             "per_class": self.result.per_class,
             "excluded": self.result.excluded,
+            "new_classes": self.new_classes,
+            "training": {
+                "clips_sha256": self.training_sha256,
+                "checked": self.embedded.checked,
+                "left_out": [clip.clip_id for clip in self.embedded.trained_on],
+            },
             "clips": [
                 {
                     "clip_id": clip.clip_id,
@@ -88,7 +104,8 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
     """
     run = open_run(run_folder)
     store = open_features(run)
-    require_evaluable(read_manifest(store.manifest_path), split)
+    # Of these clips alone: their classes may be others than those of the training.
+    require_evaluable(clips_of(run, store, split).clips, split)
     embedded = embed_split(run, store, split, track=track)
     clips = embedded.clips
     baselines: dict[str, Embed] = {
@@ -107,6 +124,8 @@ def evaluate(run_folder: Path, *, split: str = "test", track: Track = quietly) -
         result=recall_at_k(embedded.embeddings, labels, ids=ids),
         nmi=normalized_mutual_information(embedded.embeddings, labels),
         chance=chance_recall(labels),
+        training_sha256=run.training_sha256,
+        new_classes=sorted(set(labels) - set(run.label_names)),
         baselines={
             name: recall_at_k(torch.cat(parts), labels, ids=ids).recall
             for name, parts in rows.items()

@@ -12,11 +12,17 @@ from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
 from caf_video.data.features import ClipFeatures, FeatureStore
-from caf_video.data.manifest import SPLITS, Clip, read_manifest
+from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
-from caf_video.pipeline.opened import maps_at_test, new_features, open_features, open_run
+from caf_video.pipeline.opened import (
+    clips_of,
+    maps_at_test,
+    new_features,
+    open_features,
+    open_run,
+)
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
@@ -106,8 +112,8 @@ def explain_clips(
     """
     run = open_run(run_folder)
     store = open_features(run)
-    gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
-    if split not in SPLITS or len(gallery) < 2:
+    gallery = clips_of(run, store, split).clips
+    if len(gallery) < 2:
         raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
     embedded = embed_split(run, store, split, track=track)
     clips, features = _chosen(run, store, gallery, targets)

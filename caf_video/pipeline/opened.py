@@ -1,7 +1,7 @@
 """A run and its features, opened: where evaluation, explanation and search begin."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from caf_video.data.features import ClipFeatures, FeatureStore
 from caf_video.data.frames import ClipFrames
-from caf_video.data.manifest import Clip
-from caf_video.errors import CafVideoError
+from caf_video.data.manifest import Clip, read_manifest
+from caf_video.errors import CafVideoError, InputError
 from caf_video.models.backbones import load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.extract import describe, sample_features
@@ -38,6 +38,47 @@ def open_features(run: ClipRun) -> FeatureStore:
     store = FeatureStore.open(run.config["features"])
     run.require_features(store.description)
     return store
+
+
+@dataclass(frozen=True)
+class SplitClips:
+    """The clips of a split that a run may be measured on.
+
+    Attributes:
+        clips: Those it was not trained on; of the train split, which is asked for by its name, all.
+        trained_on: Those that are left out, because it was.
+        checked: Whether the run remembers what it was trained on; else nothing is left out.
+    """
+
+    clips: list[Clip]
+    trained_on: list[Clip]
+    checked: bool
+
+
+def clips_of(run: ClipRun, store: FeatureStore, split: str) -> SplitClips:
+    """The clips of a split, less those that the run was trained on: a split may have changed since.
+
+    A training clip is known by its id and, under another name, by its event.
+
+    Raises:
+        InputError: The split has no clip, or none that the run was not trained on.
+    """
+    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
+    if not clips:
+        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+    if split == "train" or run.training_clips is None:
+        return SplitClips(clips, [], checked=run.training_clips is not None)
+    events = set(run.training_clips.values()) - {""}
+    kept, trained_on = [], []
+    for clip in clips:
+        known = clip.clip_id in run.training_clips or store.event(clip.clip_id) in events
+        (trained_on if known else kept).append(clip)
+    if not kept:
+        raise InputError(
+            f"{run.checkpoint} was trained on all {len(clips)} clips of the {split} split: "
+            "put the splits back, or train again"
+        )
+    return SplitClips(kept, trained_on, checked=True)
 
 
 def maps_at_test(features: ClipFeatures) -> Tensor:

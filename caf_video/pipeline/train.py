@@ -51,7 +51,11 @@ def train(config: DictConfig) -> Path:
         choices[name] = choices["data"][name] = str(Path(choices[name]).resolve())
     data: FeatureDataModule | ImageDataModule = build(config, "data")
     run = RunFolder.begin(
-        choices["run_dir"], choices, data.description, ckpt_path=choices["ckpt_path"]
+        choices["run_dir"],
+        choices,
+        data.description,
+        ckpt_path=choices["ckpt_path"],
+        training_clips=data.training_clips,
     )
     if isinstance(data, ImageDataModule):
         _tell_skipped(data.images, run.path / "skipped.txt")

@@ -1,9 +1,10 @@
 """What a trained network leaves on disk, and how it comes back: plain values and tensors."""
 
 import dataclasses
+import hashlib
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +46,10 @@ class RunRecord:
         description: What made the inputs it was trained on.
         label_names: Of its training set; a classifier's outputs are in their order.
         config: The settings of the training.
+        training_clips: Which event each clip was that it was trained on, by clip id ("" where that
+            is not known): those it must not be tested on. None for images, and in checkpoints that
+            were written before this was remembered.
+        training_sha256: Their digest.
     """
 
     kind: str
@@ -53,6 +58,8 @@ class RunRecord:
     description: Description
     label_names: list[str]
     config: dict[str, Any]
+    training_clips: dict[str, str] | None = field(default=None, kw_only=True)
+    training_sha256: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not wanted <= checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
     return checkpoint
+
+
+def digest_of_clips(clips: Mapping[str, str] | None) -> str:
+    """SHA-256 of clip ids and events in order; "" of None."""
+    if clips is None:
+        return ""
+    lines = "".join(f"{clip_id}\t{clips[clip_id]}\n" for clip_id in sorted(clips))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def plain_record(record: RunRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from caf_video.training.checkpoint import (
     CheckpointError,
     Description,
     RunRecord,
+    digest_of_clips,
     read_checkpoint,
     record_of,
     require_same_inputs,
@@ -81,6 +82,7 @@ class RunFolder:
         description: Description,
         *,
         ckpt_path: str | None = None,
+        training_clips: Mapping[str, str] | None = None,
     ) -> "RunFolder":
         """Make the folder of a new training, or find where one stopped, and write config.yaml.
 
@@ -91,11 +93,12 @@ class RunFolder:
             config: Every setting, plain values.
             description: What made the inputs to train on.
             ckpt_path: "last" to go on from last.ckpt, None to begin.
+            training_clips: What to train on, by clip id; None for images.
 
         Raises:
             TrainingError: The folder is a file, cannot be written, or holds a run already.
             CheckpointError: There is nothing to go on from, or it was trained with other settings
-                or on other inputs.
+                or on other inputs or clips.
             InputError: `ckpt_path` is something else.
         """
         folder = Path(folder)
@@ -121,6 +124,7 @@ class RunFolder:
             record = record_of(checkpoint, last)
             _require_same_settings(folder, record.config, config)
             require_same_inputs(last, record.description, description)
+            _require_same_clips(folder, record.training_clips, training_clips)
             run = cls(folder, config, last, checkpoint["global_step"])
         try:
             last.parent.mkdir(parents=True, exist_ok=True)
@@ -167,6 +171,8 @@ def train_run(
         description=data.description,
         label_names=data.label_names,
         config=run.config,
+        training_clips=data.training_clips,
+        training_sha256=digest_of_clips(data.training_clips),
     )
     checkpoints = RunCheckpoints(
         run.path / "checkpoints", record, metric=module.metric if data.validates else None
@@ -219,6 +225,18 @@ def _require_same_settings(folder: Path, before: dict[str, Any], now: dict[str, 
                 f"{folder} was trained with {name}={old.get(name)}, not {new.get(name)}: "
                 "go on with the same settings, or choose another run_dir"
             )
+
+
+def _require_same_clips(
+    folder: Path, before: Mapping[str, str] | None, now: Mapping[str, str] | None
+) -> None:
+    if before is None or now is None or before.keys() == now.keys():
+        return
+    raise CheckpointError(
+        f"{folder} was trained on other clips: {len(before.keys() - now.keys())} of "
+        f"{len(before)} are not in the train split any more, {len(now.keys() - before.keys())} are "
+        "new: put the splits back, or choose another run_dir"
+    )
 
 
 def _kept(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
