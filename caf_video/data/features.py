@@ -136,6 +136,11 @@ class FeatureStore:
             return store
         if folder.exists() and not folder.is_dir():
             raise FeatureStoreError(f"{folder} is a file, not a folder: choose another folder")
+        manifest = folder / "manifest.csv"
+        if manifest.exists():
+            raise FeatureStoreError(
+                f"{manifest} is there already, and is no feature store's: choose another folder"
+            )
         try:
             _clips_folder(folder).mkdir(parents=True, exist_ok=True)
             if any(_clips_folder(folder).glob("*.safetensors")):

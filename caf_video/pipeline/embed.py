@@ -64,12 +64,38 @@ class EmbeddedSplit:
 
     @cached_property
     def index(self) -> EmbeddingIndex:
-        """To search among them, by clip id."""
-        return EmbeddingIndex(self.embeddings, [clip.clip_id for clip in self.clips])
+        """To search among them, by clip id and recording."""
+        ids = [clip.clip_id for clip in self.clips]
+        return EmbeddingIndex(self.embeddings, ids, groups=self.recordings)
 
-    def nearest(self, queries: Tensor, clips: Sequence[Clip]) -> NearestClips:
-        """The clip nearest to each query (q, d), which is the embedding of one of `clips`."""
-        found = self.index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
+    @property
+    def recordings(self) -> list[str]:
+        """The session of each clip; its video, where no session is named."""
+        return [clip.recording for clip in self.clips]
+
+    @property
+    def sessions_allow(self) -> bool:
+        """Whether a class has clips of two sessions, so that one can be left out of a search."""
+        first: dict[str, str] = {}
+        return any(
+            first.setdefault(clip.label, clip.recording) != clip.recording for clip in self.clips
+        )
+
+    def nearest(
+        self, queries: Tensor, clips: Sequence[Clip], *, other_sessions: bool = False
+    ) -> NearestClips:
+        """The clip nearest to each query (q, d), which is the embedding of one of `clips`.
+
+        Args:
+            other_sessions: Search among the clips of other sessions than the query's alone; there
+                must be two.
+        """
+        found = self.index.search(
+            queries,
+            neighbours=1,
+            query_ids=[clip.clip_id for clip in clips],
+            query_groups=[clip.recording for clip in clips] if other_sessions else None,
+        )
         nearest = [self.clips[position] for position in found.positions[:, 0]]
         return NearestClips(nearest, found.distances[:, 0])
 

@@ -14,6 +14,7 @@ from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manif
 from caf_video.data.video.reader import VideoError
 from caf_video.data.workers import made_in_order
 from caf_video.errors import CafVideoError
+from caf_video.files import remember_ours, require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
@@ -78,7 +79,12 @@ def extract(
     store = FeatureStore.create(out, description)
     dealt = read_manifest(store.manifest_path) if store.manifest_path.is_file() else []
     clips = assign_splits(with_kept_splits(listed, dealt), seed=seed)
-    write_manifest(clips, store.manifest_path)
+    itself = store.manifest_path.is_file() and source.exists()
+    itself = itself and source.samefile(store.manifest_path)
+    if not itself and was_ours(store.manifest_path):
+        require_ours(store.manifest_path)  # a split, say, was changed by hand
+    if not itself or clips != listed:
+        _write_manifest(clips, store)
     failed: list[FailedClip] = []
     events = _events(clips, store, failed, track)
     missing = [
@@ -108,7 +114,7 @@ def extract(
         store.write(features, _key(clip, events), event=events[clip.clip_id])
     if failed:
         without = {one.clip.clip_id for one in failed}
-        write_manifest([c for c in clips if c.clip_id not in without], store.manifest_path)
+        _write_manifest([clip for clip in clips if clip.clip_id not in without], store)
     return Extraction(store, failed)
 
 
@@ -126,6 +132,11 @@ def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]
         else replace(clip, split=by_id.get(clip.clip_id) or by_recording.get(clip.recording) or "")
         for clip in clips
     ]
+
+
+def _write_manifest(clips: Sequence[Clip], store: FeatureStore) -> None:
+    write_manifest(clips, store.manifest_path)
+    remember_ours(store.manifest_path)
 
 
 def _events(

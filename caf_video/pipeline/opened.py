@@ -29,13 +29,22 @@ def open_run(folder: Path) -> ClipRun:
     return run
 
 
-def open_features(run: ClipRun) -> FeatureStore:
-    """The features that a run was trained on.
+def open_features(run: ClipRun, features: Path | None = None) -> FeatureStore:
+    """The features that a run was trained on: where they lay from the run, else where they were.
+
+    Args:
+        run: The run.
+        features: Where they are, if they are elsewhere now.
 
     Raises:
         CafVideoError: They are gone, or are now of another kind.
     """
-    store = FeatureStore.open(run.config["features"])
+    if features is not None:
+        store = FeatureStore.open(features)
+    else:
+        beside = run.folder / run.features_from_run
+        moved_along = bool(run.features_from_run) and (beside / "store.json").is_file()
+        store = FeatureStore.open(beside.resolve() if moved_along else run.config["features"])
     run.require_features(store.description)
     return store
 
@@ -98,6 +107,23 @@ def untrained(run: ClipRun) -> ClipRun:
         model = RecurrentEmbedder(**run.model.hyperparameters)
     model.fit_standardization(run.model.channel_mean.cpu(), run.model.channel_std.cpu())
     return replace(run, model=model.to(device()).eval())
+
+
+def relocated(clip: Clip, videos: Path | None) -> Clip:
+    """The clip with its video where it is now: below `videos`, where it is not at its own place.
+
+    Raises:
+        CafVideoError: It is in neither place.
+    """
+    if clip.path.exists():
+        return clip
+    parts = clip.path.parts[1:]
+    for first in range(len(parts) if videos is not None else 0):
+        path = Path(str(videos), *parts[first:])  # the longest ending that is there
+        if path.exists():
+            return replace(clip, path=path.absolute())
+    where = f"nor below {videos}" if videos is not None else "(--videos FOLDER says where)"
+    raise CafVideoError(f"clip {clip.clip_id!r}: no video at {clip.path} {where}")
 
 
 def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:

@@ -50,6 +50,7 @@ class RunRecord:
             is not known): those it must not be tested on. None for images, and in checkpoints that
             were written before this was remembered.
         training_sha256: Their digest.
+        features_from_run: The way from the run's folder to the features, so that both can move.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class RunRecord:
     config: dict[str, Any]
     training_clips: dict[str, str] | None = field(default=None, kw_only=True)
     training_sha256: str = field(default="", kw_only=True)
+    features_from_run: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ class LoadedRun(RunRecord):
     checkpoint: Path
     model: nn.Module
     step: int
+
+    @property
+    def folder(self) -> Path:
+        """That of the run."""
+        folder = self.checkpoint.parent
+        return folder.parent if folder.name == "checkpoints" else folder
 
     @torch.no_grad()
     def embed(self, inputs: Tensor) -> Tensor:
@@ -129,9 +137,14 @@ def load_run(run: str | Path) -> ClipRun | ImageRun:
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
         if not path.is_file():
+            last = path.with_name("last.ckpt")
+            mend = (
+                f"it stopped before its first validation: name {last} to use it as it is"
+                if last.is_file()
+                else f"train one with `caf-video train run_dir={run}`"
+            )
             raise CheckpointError(
-                f"{run} holds no trained network (no checkpoints/best.ckpt): "
-                f"train one with `caf-video train run_dir={run}`"
+                f"{run} holds no trained network (no checkpoints/best.ckpt): {mend}"
             )
     checkpoint = read_checkpoint(path)
     record = record_of(checkpoint, path)

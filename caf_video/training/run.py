@@ -7,6 +7,7 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
-from caf_video.files import unwritable
+from caf_video.files import is_ours, remember_ours, require_ours, unwritable
 from caf_video.training.callbacks import RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
@@ -103,6 +104,7 @@ class RunFolder:
         """
         folder = Path(folder)
         last = folder / "checkpoints" / "last.ckpt"
+        config_file = folder / "config.yaml"
         if ckpt_path not in (None, "last"):
             raise InputError(f"ckpt_path={ckpt_path}: it is 'last', to go on, or null, to begin")
         if folder.exists() and not folder.is_dir():
@@ -113,6 +115,9 @@ class RunFolder:
                     f"{folder} already holds a run: go on with ckpt_path=last, "
                     "or choose another run_dir"
                 )
+            if not is_ours(config_file):
+                require_ours(config_file, folder / "metrics.csv", folder / "curves.png",
+                             failure=TrainingError)  # fmt: skip
             run = cls(folder, config, None, 0)
         else:
             if not last.is_file():
@@ -129,7 +134,8 @@ class RunFolder:
         try:
             last.parent.mkdir(parents=True, exist_ok=True)
             text = OmegaConf.to_yaml(OmegaConf.create(config))
-            (folder / "config.yaml").write_text(text, encoding="utf-8")
+            config_file.write_text(text, encoding="utf-8")
+            remember_ours(config_file, TrainingError)
         except OSError as error:
             raise unwritable(folder, error, TrainingError) from error
         return run
@@ -173,6 +179,7 @@ def train_run(
         config=run.config,
         training_clips=data.training_clips,
         training_sha256=digest_of_clips(data.training_clips),
+        features_from_run=_way(run.path, run.config.get("features")),
     )
     checkpoints = RunCheckpoints(
         run.path / "checkpoints", record, metric=module.metric if data.validates else None
@@ -225,6 +232,16 @@ def _require_same_settings(folder: Path, before: dict[str, Any], now: dict[str, 
                 f"{folder} was trained with {name}={old.get(name)}, not {new.get(name)}: "
                 "go on with the same settings, or choose another run_dir"
             )
+
+
+def _way(folder: Path, features: str | None) -> str:
+    """From a run's folder to its features; "" where there is none, or on another drive."""
+    if features is None:
+        return ""
+    try:
+        return Path(os.path.relpath(features, folder.resolve())).as_posix()
+    except ValueError:
+        return ""
 
 
 def _require_same_clips(

@@ -192,6 +192,12 @@ def known_run(tmp_path_factory: pytest.TempPathFactory) -> KnownRun:
     return write_known_run(tmp_path_factory.mktemp("known"))
 
 
+@pytest.fixture(scope="session")
+def write_run() -> Callable[[Path], KnownRun]:
+    """Write such a run to a folder."""
+    return write_known_run
+
+
 @pytest.fixture
 def make_known_run(tmp_path: Path) -> Callable[[], KnownRun]:
     """A run that a test may spoil."""
