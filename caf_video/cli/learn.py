@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from caf_video.cli.console import one_line_failures, out, track
+from caf_video.cli.console import one_line_failures, out, show, track
 from caf_video.files import require_ours
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ def evaluate(
     if json is not None:
         require_ours(json)
     evaluation = evaluate_run(run, split=split, features=features, track=track)
-    out.print(_figures_table(f"{split} split, among all others", evaluation.all_others))
+    show(_figures_table(f"{split} split, among all others", evaluation.all_others))
     if evaluation.other_sessions is not None:
-        out.print(_figures_table(f"{split} split, other sessions alone", evaluation.other_sessions))
+        show(_figures_table(f"{split} split, other sessions alone", evaluation.other_sessions))
     gate = evaluation.gate
     classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]
     for label, recall_at_1 in sorted(gate.per_class.items()):
         classes.add_row(escape(label), f"{recall_at_1:.3f}", str(labels.count(label)))
-    out.print(classes)
+    show(classes)
     right = int(gate.correct.sum())
     among = "other sessions" if evaluation.other_sessions else "all others"
     out.print(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import out, track
+from caf_video.cli.console import out, show, track
 from caf_video.cli.learn import say_what_is_left_out
 from caf_video.cli.options import (
     BackboneName,
@@ -237,12 +237,12 @@ def demo(
         ("chance", "chance"),
     ):
         table.add_row(name, f"{done.metrics[key]:.3f}")
-    out.print(table)
+    show(table)
     attention = Table("attention on visible evidence", "pointing", "energy", "area", "n")
     for method, scores in done.metrics["attention"].items():
         figures = [f"{scores[name]:.3f}" for name in ("pointing", "energy", "area")]
         attention.add_row(method, *figures, str(scores["n"]))
-    out.print(attention)
+    show(attention)
     seconds = done.metrics["seconds"]
     stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in seconds.items())
     out.print(f"{sum(seconds.values()):.0f} s: {stages}")

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
-from caf_video.errors import CafVideoError, InputError
+from caf_video.errors import CafVideoError, InputError, Interrupted
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
@@ -106,7 +106,7 @@ def script(config_name: str) -> None:
             run = train(config)
         except CafVideoError as error:
             print(error, file=sys.stderr)
-            raise SystemExit(2) from error
+            raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
         print(f"Trained: {run}")
 
     try:

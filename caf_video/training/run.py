@@ -8,10 +8,12 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +25,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
 from caf_video.files import is_ours, remember_ours, require_ours, unwritable
-from caf_video.training.callbacks import RunCheckpoints, TrainingError
+from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
     Description,
@@ -185,14 +187,19 @@ def train_run(
         run.path / "checkpoints", record, metric=module.metric if data.validates else None
     )
     unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
-    bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
+    terminal = sys.stderr.isatty() or sys.stdout.isatty()
+    bar: list[pl.Callback] = []
+    if progress_bar and terminal:
+        bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)]
+    elif progress_bar:
+        bar = [ProgressLines(partial(print, file=sys.stderr, flush=True))]
     with _quiet_lightning():
         try:
             trainer = make_trainer(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
-                enable_progress_bar=progress_bar,
+                enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,
                 enable_checkpointing=False,  # ours saves
                 num_sanity_val_steps=0,  # a metric of a few samples checks nothing
