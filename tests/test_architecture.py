@@ -62,6 +62,7 @@ OUTSIDE = {
     "jinja2": {"rendering"},
     "pytorch_lightning": {"training"},
     "hydra": {"cli", "pipeline"},
+    "pyarrow": {"pipeline"},
     "omegaconf": {"cli", "pipeline", "training"},
     "rich": {"cli"},
     "typer": {"cli"},

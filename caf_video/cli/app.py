@@ -65,6 +65,7 @@ app.command(
     add_help_option=False,
 )(learn.train)
 app.command()(learn.evaluate)
+app.command()(learn.export)
 app.command()(look.explain)
 app.command()(look.localize)
 app.command()(look.demo)

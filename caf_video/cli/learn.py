@@ -119,3 +119,26 @@ def evaluate(
     if json is not None:
         write_json(json, evaluation.record())
         out.print(f"All of it, clip by clip: {json}", soft_wrap=True)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    features: Annotated[
+        Path | None, typer.Option(help="Where the features are, if they were moved.")
+    ] = None,
+) -> None:
+    """Write a split's embeddings for other tools.
+
+    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow.
+    """
+    from caf_video.pipeline.export import export as export_run
+
+    done = export_run(run, folder, split=split, features=features, track=track)
+    say_what_is_left_out(done.embedded)
+    for file in done.files:
+        out.print(str(file), markup=False, highlight=False, soft_wrap=True)
+    if not done.parquet:
+        out.print("No Parquet file: that takes pyarrow (pip install 'caf_video[export]').",
+                  markup=False, soft_wrap=True)  # fmt: skip
