@@ -59,7 +59,7 @@ def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[It
 def show(table: Table) -> None:
     """Print a table whole: lines longer than the terminal lose no figure."""
     wide = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
-    out.print(table, width=max(out.width, wide), crop=False)
+    Console(width=max(out.width, wide)).print(table)
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def clips_of(run: ClipRun, store: FeatureStore, split: str) -> SplitClips:
     if split == "train" or run.training_clips is None:
         return SplitClips(clips, [], checked=run.training_clips is not None)
     events = set(run.training_clips.values()) - {""}
-    kept, trained_on = [], []
+    kept: list[Clip] = []
+    trained_on: list[Clip] = []
     for clip in clips:
         known = clip.clip_id in run.training_clips or store.event(clip.clip_id) in events
         (trained_on if known else kept).append(clip)
