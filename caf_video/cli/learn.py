@@ -83,7 +83,7 @@ def evaluate(
         Path | None, typer.Option(help="Where the features are, if they were moved.")
     ] = None,
 ) -> None:
-    """Measure a run of clips: R@1, 2, 4, 8, mAP@R, R-precision and NMI.
+    """Measure a run of clips: R@K, mAP@R and NMI.
 
     They stand beside chance and what nobody trained, twice: among all other clips, and among those
     of other sessions than the clip's own. All figures are fractions.
