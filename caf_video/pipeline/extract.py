@@ -189,7 +189,7 @@ def describe(
         timesteps=timesteps,
         candidates=candidates,
         precision=backbone.precision,
-        normalisation="" if backbone.name in BACKBONES else str(backbone.normalisation),
+        normalisation="" if backbone.name in BACKBONES else str(backbone.normalization),
         revision=backbone.revision,
     )
 

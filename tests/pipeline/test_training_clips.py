@@ -118,7 +118,7 @@ def test_classes_that_training_did_not_have_are_evaluated_and_named(make_known_r
 class Grey:
     """A backbone whose one channel is the mean of a cell."""
 
-    name = weights = weights_sha256 = normalisation = revision = "grey"
+    name = weights = weights_sha256 = normalization = revision = "grey"
     stride, channels, precision = 32, 1, "float32"
 
     def grid(self, size):
