@@ -38,7 +38,7 @@ INWARD: dict[str, set[str]] = {
     "training": {"metric_learning", "models", "data", "retrieval"},
 }
 
-LEAVES = {"errors", "files", "processes", "configuration"}  # they import nothing of ours
+LEAVES = {"errors", "files", "processes", "configuration", "clock"}  # they import nothing of ours
 MEETING = {"pipeline", "cli", "__init__", "__main__"}  # where rooms meet: they import all
 
 # Which rooms import a library from outside. No other library is imported at all, and numpy by all.
@@ -64,6 +64,7 @@ OUTSIDE = {
     "jinja2": {"rendering"},
     "pytorch_lightning": {"training"},
     "hydra": {"cli", "pipeline"},
+    "pyarrow": {"pipeline"},
     "omegaconf": {"cli", "pipeline", "training"},
     "rich": {"cli"},
     "typer": {"cli"},

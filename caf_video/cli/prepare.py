@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import out, track
+from caf_video.cli.console import EXIT_PARTLY, err, out, track
 from caf_video.cli.options import (
     BackboneName,
     Candidates,
@@ -177,15 +177,25 @@ def extract(
     ] = "fastest",
     workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
     seed: Annotated[int, typer.Option(help="Of the splits drawn for clips that have none.")] = 0,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames a second, where neither file nor list says: raw streams (.h264, .hevc), "
+            "folders of frames, times in frames."
+        ),
+    ] = None,
 ) -> None:
     """Turn the clips' frames into frozen feature maps on disk.
 
-    Goes on where it was interrupted. Clips without a split get one, whole sessions at a time.
+    Goes on where it was interrupted, and past a clip that cannot be read (then exit code 3). Clips
+    without a split get one, whole sessions at a time, and keep it when others are added.
     """
+    from caf_video.data.clips import splits_without_clips
+    from caf_video.data.manifest import read_manifest
     from caf_video.pipeline.extract import extract as extract_features
 
     network = open_backbone(backbone, weights, stride, precision)
-    store = extract_features(
+    extracted = extract_features(
         manifest,
         folder,
         backbone=network,
@@ -194,7 +204,24 @@ def extract(
         candidates=candidates,
         workers=workers,
         seed=seed,
+        fps=fps,
         track=track,
     )
+    store = extracted.store
+    for one in extracted.failed:
+        err.print(
+            f"{one.clip.clip_id} ({one.clip.path}): {one.reason}", markup=False, soft_wrap=True
+        )
+    if extracted.failed:
+        err.print(
+            f"{len(extracted.failed)} clips have no features and are not in "
+            f"{store.manifest_path}; the same command tries them again.",
+            soft_wrap=True,
+        )
+    empty = splits_without_clips(read_manifest(store.manifest_path))
+    if empty:
+        err.print(empty, markup=False, soft_wrap=True)
     out.print(f"Features: {store.folder}", soft_wrap=True)
+    if extracted.failed:
+        raise typer.Exit(EXIT_PARTLY)
     out.print(f"Next: caf-video train features={store.folder} run_dir=RUN", soft_wrap=True)

@@ -176,6 +176,11 @@ class SessionStore:
             torch.from_numpy(times),
         )
 
+    def event(self, clip_id: str) -> str:
+        """Which steps of which session a clip is; "" where there is no such clip."""
+        window = self._windows.get(clip_id)
+        return "" if window is None else f"{window.session}|{window.first}|{window.stop}"
+
     def digest(self, clip_ids: Sequence[str]) -> str:
         """Digest of the windows of some clips and of size and date of their sessions' arrays.
 

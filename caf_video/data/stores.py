@@ -19,6 +19,10 @@ class ClipStore(Protocol):
         """The features of a clip, feature maps (t, k, c, h, w) in float16."""
         ...
 
+    def event(self, clip_id: str) -> str:
+        """Which event of which video a clip is; "" where it is not known or not stored."""
+        ...
+
     def digest(self, clip_ids: Sequence[str]) -> str:
         """Digest of what is stored of some clips: another one as soon as that has changed."""
         ...

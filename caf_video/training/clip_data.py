@@ -69,6 +69,11 @@ class FeatureDataModule(BatchesDataModule):
         """True: `setup` refuses clips without a val split."""
         return True
 
+    @property
+    def training_clips(self) -> dict[str, str]:
+        """The event of every training clip by its id."""
+        return {clip.clip_id: self._store.event(clip.clip_id) for clip in self.clips["train"]}
+
     def labels(self, split: str) -> list[str]:
         """The label of every clip of a split."""
         return [clip.label for clip in self.clips[split]]

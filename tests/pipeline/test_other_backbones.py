@@ -134,11 +134,11 @@ def with_weights_in_a_file(name: str, folder: Path) -> Backbone:
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_whole_chain(kind, name_of, manifest, tmp_path, monkeypatch) -> None:
     backbone = with_weights_in_a_file(name_of(kind), tmp_path)
-    store = extract(manifest, tmp_path / "features", backbone=backbone, size=SIZE, workers=0)
+    store = extract(manifest, tmp_path / "features", backbone=backbone, size=SIZE, workers=0).store
     told = json.loads((store.folder / "store.json").read_text())
     assert told["backbone"] == backbone.name and told["backbone"].startswith(name_of(kind)[:3])
     assert told["weights_sha256"] == backbone.weights_sha256
-    assert told["normalization"] == str(backbone.normalization) != ""
+    assert told["normalisation"] == str(backbone.normalization) != ""
     assert told["revision"] == backbone.revision
     h, w = SIZE[0] // backbone.stride, SIZE[1] // backbone.stride
     assert (told["stride"], told["size"], told["grid"]) == (backbone.stride, list(SIZE), [h, w])
