@@ -138,7 +138,7 @@ def test_the_whole_chain(kind, name_of, manifest, tmp_path, monkeypatch) -> None
     told = json.loads((store.folder / "store.json").read_text())
     assert told["backbone"] == backbone.name and told["backbone"].startswith(name_of(kind)[:3])
     assert told["weights_sha256"] == backbone.weights_sha256
-    assert told["normalisation"] == str(backbone.normalization) != ""
+    assert told["normalization"] == str(backbone.normalization) != ""
     assert told["revision"] == backbone.revision
     h, w = SIZE[0] // backbone.stride, SIZE[1] // backbone.stride
     assert (told["stride"], told["size"], told["grid"]) == (backbone.stride, list(SIZE), [h, w])
