@@ -7,6 +7,7 @@ from pathlib import Path
 from caf_video.data.check import ClipCheck, check_clips
 from caf_video.data.csv_rows import csv_rows
 from caf_video.data.manifest import Clip, ManifestError, manifest_rows, read_clips, write_manifest
+from caf_video.data.sampling import segment_frame_indices
 from caf_video.errors import InputError
 from caf_video.pipeline.progress import Track, quietly
 
@@ -44,6 +45,7 @@ def check(
     clips = read_clips(source, fps=fps)
     if good is not None:
         _require_replaceable(good, source, clips, replace)
+    segment_frame_indices(0, 1, timesteps=timesteps, candidates=candidates)  # or refuses them
     listed(clips)
     checks = check_clips(
         clips,

@@ -259,18 +259,19 @@ def test_the_table_of_attention_row_by_row():
 
 def test_every_method_of_the_demo_has_its_own_name():
     words = {
-        "l2_caf": "L2-CAF",
-        "grad_cam": "Grad-CAM",
-        "grad_cam_abs": "Grad-CAM, absolute",
-        "feature_norm": "Norm of the filtered map",
-        "box_prior": "Mean of training boxes",
+        "l2-caf": "L2-CAF",
+        "retrieval-grad-cam": "Grad-CAM",
+        "retrieval-grad-cam-abs": "Grad-CAM, absolute",
+        "feature-norm": "Norm of the filtered map",
+        "box-prior": "Mean of training boxes",
         "uniform": "Uniform map",
     }
     scores = {
         method: {"pointing": 0.9 - 0.1 * i, "energy": 0.2, "area": 0.1, "n": i}
         for i, method in enumerate(words)
     }
-    found = table("Attention against the ground truth", metrics={**METRICS, "attention": scores})
+    metrics = {**METRICS, "attention": scores}
+    found = table("Attention against the ground truth", metrics=metrics, methods=words)
     assert [(row[0], row[-1]) for row in found[1:]] == [
         (name, str(i)) for i, name in enumerate(words.values())
     ]

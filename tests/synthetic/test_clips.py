@@ -11,6 +11,7 @@ import pytest
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.data.manifest import read_manifest
 from caf_video.errors import CafVideoError, InputError
+from caf_video.files import RECORD
 from caf_video.synthetic import (
     EVENT_CLASSES,
     SyntheticClipsError,
@@ -91,7 +92,7 @@ def test_writing_resumes_and_renders_only_what_is_missing(written: Path) -> None
     assert told == [(1, lost.stem)]
     assert lost.read_bytes() == content
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
-    assert not [path for path in written.parent.rglob(".*")]
+    assert [path.name for path in written.parent.rglob(".*")] == [RECORD]
 
 
 def test_processes_write_what_one_process_writes(written: Path, tmp_path: Path) -> None:
@@ -158,7 +159,8 @@ def test_a_full_disk_is_one_clear_line_and_damages_nothing(
                 seed=SEED,
                 workers=1,
             )
-    assert not lost.exists() and not list(written.parent.rglob(".*"))
+    assert not lost.exists()
+    assert [path.name for path in written.parent.rglob(".*")] == [RECORD]
     assert all(path.is_file() for path in kept) and written.read_bytes() == manifest
     lost.write_bytes(content)
 
