@@ -13,7 +13,7 @@ from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.rendering import VideoWriter
-from caf_video.training.checkpoint import FORMAT, KEY, RunRecord
+from caf_video.training.checkpoint import FORMAT, KEY, RunRecord, plain_record
 
 HEIGHT, WIDTH = 64, 128
 GRID = (2, 4)
@@ -172,11 +172,11 @@ def write_checkpoint(folder: Path, model: RecurrentEmbedder, store: FeatureStore
         label_names=[TO_LEFT, TO_RIGHT, STOP],
         config={"kind": "recurrent", "seed": SEED, "features": str(store.folder)},
     )
-    assert record.plain()["format"] == FORMAT
+    assert plain_record(record)["format"] == FORMAT
     weights = {f"model.{name}": values for name, values in model.state_dict().items()}
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     torch.save(
-        {KEY: record.plain(), "state_dict": weights, "global_step": 7},
+        {KEY: plain_record(record), "state_dict": weights, "global_step": 7},
         folder / "checkpoints" / "best.ckpt",
     )
 
