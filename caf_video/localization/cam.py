@@ -106,7 +106,7 @@ def _without_rim(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     distances = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     largest = round(float(distances.max()) ** 2)  # squares of distances are whole numbers
     scale = 255 / math.sqrt(largest)
-    smallest = int(largest * ((_DISTANCE + 0.5) / 255) ** 2)  # squared, and the rounding settles it
+    smallest = 0  # of the squares that are kept
     while int(math.sqrt(smallest) * scale + 0.5) <= _DISTANCE:
         smallest += 1
     return (distances > math.sqrt(smallest - 0.5)).view(np.uint8)
