@@ -1,6 +1,11 @@
-"""Files that appear whole or not at all, and the one line that says why one cannot be written."""
+"""Files that appear whole or not at all, and only where nothing of a user's own is replaced.
+
+FOLDER/.caf_video.sha256 says which files of a folder are ours: their digests, as `sha256sum` lists
+them. A file that is not in it, or is not as it was written, is never replaced.
+"""
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +48,62 @@ def written_whole(
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(path, error, failure, again=again) from error
+
+
+RECORD = ".caf_video.sha256"
+
+
+def require_ours(*paths: Path, failure: type[CafVideoError] = CafVideoError) -> None:
+    """Refuse to replace a file that is not as we wrote it; one that is not there is no obstacle.
+
+    Raises:
+        CafVideoError: A `failure`: names the file, of which nothing is touched.
+    """
+    for path in paths:
+        if path.is_file() and not is_ours(path):
+            raise failure(
+                f"{path} is there already, and is not as caf_video wrote it: "
+                "choose another place for the results, or move it away"
+            )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is as we wrote it."""
+    return path.is_file() and _line(path) in _lines(path.parent)
+
+
+def was_ours(path: Path) -> bool:
+    """Whether we wrote a file of this name, whatever became of it since."""
+    return any(line.partition("  ")[2] == path.name for line in _lines(path.parent))
+
+
+def remember_ours(path: Path, failure: type[CafVideoError] = CafVideoError) -> None:
+    """Note that a file is ours, as it is now.
+
+    Raises:
+        CafVideoError: A `failure`: the note cannot be written.
+    """
+    line = _line(path)
+    if line in _lines(path.parent):
+        return
+    record = path.parent / RECORD
+    try:
+        with record.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise unwritable(record, error, failure) from error
+
+
+def _line(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"
+
+
+def _lines(folder: Path) -> list[str]:
+    try:
+        return (folder / RECORD).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def unwritable(

@@ -23,7 +23,7 @@ from caf_video import cli
 from caf_video.configuration import conf_dir
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.manifest import Clip, write_manifest
-from caf_video.pipeline.train import build_loss, train
+from caf_video.pipeline.train import KNOWN, build_loss, train
 from caf_video.training import KINDS, FeatureDataModule, LoggerError, load_run, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ IMAGES = {"retrieval", "classifier"}
 
 # Which of the main files a choice is for, where it is not for all that have its group.
 FOR = {
-    ("data", "features"): {"recurrent"},
+    **{("data", name): {"recurrent"} for name in ("features", "hdd")},
     **{("data", name): IMAGES for name in ("cub", "cars", "folder")},
     **{("tuning", name): {"classifier"} for name in ("acol", "adl")},
     **{("experiment", name): {"recurrent"} for name in ("demo", "hdd")},
@@ -400,6 +400,34 @@ def test_the_script_trains_with_files_of_a_users_own_from_any_folder(
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "out"}  # Hydra leaves nothing
 
 
+@pytest.mark.parametrize("group", ["experiment", "mine"])
+def test_an_experiment_file_that_lacks_its_first_line_is_told_how_it_begins(
+    features, tmp_path, script, group
+) -> None:
+    (tmp_path / "mine" / group).mkdir(parents=True)
+    (tmp_path / "mine" / group / "short.yaml").write_text("trainer:\n  max_epochs: 1\n")
+    choice = "experiment=short" if group == "experiment" else "+mine=short"
+    code, _, error = script(
+        "recurrent", "--config-dir", tmp_path / "mine", choice, f"features={features}",
+        "run_dir=out",
+    )  # fmt: skip
+    assert code == 2 and len(error.splitlines()) == 1
+    assert error.startswith(f"{group}: ")
+    assert "begin it with the line `# @package _global_`" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_setting_of_a_users_own_that_another_refers_to_is_used(features, tmp_path) -> None:
+    config = composed("recurrent", features, tmp_path / "run",
+                      ["+margin_of_all=0.4", "loss.margin=${margin_of_all}", *SHORT])  # fmt: skip
+    assert OmegaConf.load(train(config) / "config.yaml").loss.margin == 0.4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_known_settings_are_those_of_the_main_file(kind) -> None:
+    assert set(map(str, composed(kind, Path("f"), Path("r"), []))) == KNOWN[kind]
+
+
 def test_the_search_path_is_respected(tmp_path, script) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "mine.yaml").write_text("margin: 0.7\n")
@@ -423,6 +451,17 @@ def test_the_search_path_is_respected(tmp_path, script) -> None:
         (["run_dir=null"], "run_dir is null: give it a path"),
         (["run_dir=out", "trainer.max_epochs=word"], "wanted a whole number"),
         (["run_dir=out", "trainer.precision=7"], "trainer: Precision"),
+        (["run_dir=out", "+lr=0.5"], "lr is no setting: did you mean optimizer.lr?"),
+        (["run_dir=out", "+sede=1"], "sede is no setting: did you mean seed?"),
+        (["run_dir=out", "+colour=red"], "colour is no setting: there are ckpt_path, data, feat"),
+        (["run_dir=out", "+root=photos"], "root is no setting"),
+        (["run_dir=out", "+data.margin=1"], "data.margin is no setting: did you mean loss.margin?"),
+        (
+            ["run_dir=out", "+optimizer.mining=x"],
+            "optimizer.mining is no setting: did you mean",
+        ),
+        (["run_dir=out", "+optimizer.l=1"], "optimizer.l is no setting: did you mean optimizer.lr"),
+        (["run_dir=out", "+trainer.max_epoch=3"], "trainer.max_epoch is no setting: did you mean"),
     ],
     ids=str,
 )
@@ -507,6 +546,7 @@ def test_help_tells_of_all_three(script, kind) -> None:
     assert code == 0
     assert output.startswith("caf-video train [--config-name NAME]")
     assert all(f"{name}, " in output[:400] for name in KINDS)
+    assert "first line is `# @package _global_`" in output
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import unwritable, written_whole
+from caf_video.files import (
+    RECORD,
+    is_ours,
+    remember_ours,
+    require_ours,
+    unwritable,
+    was_ours,
+    written_whole,
+)
 
 
 class TableError(CafVideoError):
@@ -79,3 +87,44 @@ def test_other_reasons_are_the_systems_words_or_the_errors_own(tmp_path: Path) -
         (FileExistsError(errno.EEXIST, "File exists"), "File exists"),
     ):
         assert str(unwritable(tmp_path, error, TableError)) == f"cannot write {tmp_path}: {words}"
+
+
+def test_what_is_not_there_or_is_as_we_wrote_it_may_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    require_ours(file)
+    file.write_text("ours")
+    remember_ours(file)
+    remember_ours(file)
+    require_ours(file)
+    assert is_ours(file) and was_ours(file)
+    assert len((tmp_path / RECORD).read_text().splitlines()) == 1
+    tmp_path.joinpath("moved").mkdir()
+    for path in (file, tmp_path / RECORD):
+        path.rename(tmp_path / "moved" / path.name)
+    require_ours(tmp_path / "moved" / "table.csv")  # the note goes with the folder
+
+
+def test_what_we_did_not_write_or_is_changed_since_may_not_be_replaced(tmp_path: Path) -> None:
+    file, other = tmp_path / "table.csv", tmp_path / "other.csv"
+    file.write_text("a user's")
+    with pytest.raises(TableError) as caught:
+        require_ours(other, file, failure=TableError)
+    assert str(caught.value) == (
+        f"{file} is there already, and is not as caf_video wrote it: "
+        "choose another place for the results, or move it away"
+    )
+    file.write_text("ours")
+    remember_ours(file)
+    file.write_text("ours, with a word of the user's")
+    assert was_ours(file) and not is_ours(file)
+    with pytest.raises(CafVideoError, match=r"table\.csv is there already"):
+        require_ours(file)
+    assert file.read_text() == "ours, with a word of the user's"
+
+
+def test_a_record_can_be_checked_with_sha256sum(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"abc")
+    remember_ours(file)
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (tmp_path / RECORD).read_text() == f"{digest}  a.csv\n"

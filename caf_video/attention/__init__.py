@@ -16,7 +16,7 @@ from caf_video.attention.explain_clip import (
     frame_influence,
 )
 from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
-from caf_video.attention.heatmap import filters_to_heatmaps, resize_maps
+from caf_video.attention.heatmap import filters_to_heatmaps, mostly_negative, resize_maps
 from caf_video.attention.methods import METHODS, Method, require_methods
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.solution import FilterSolution
@@ -39,6 +39,7 @@ __all__ = [
     "filters_to_heatmaps",
     "frame_influence",
     "grad_cam",
+    "mostly_negative",
     "require_methods",
     "resize_maps",
     "retrieval_grad_cam",

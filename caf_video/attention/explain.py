@@ -12,7 +12,7 @@ from caf_video.attention.cutting.call import Output, check_finite
 from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network, network_outputs
 from caf_video.attention.cutting.layers import maps_of, number_of_runs
 from caf_video.attention.cutting.response import CutResponse
-from caf_video.attention.heatmap import filters_to_heatmaps
+from caf_video.attention.heatmap import filters_to_heatmaps, mostly_negative
 from caf_video.attention.objectives import (
     ClassSpecific,
     Objective,
@@ -391,8 +391,7 @@ def _iterate(
 
 
 def _warn_of_negative_filters(filters: Tensor) -> None:
-    cells = filters.flatten(1)
-    negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
+    negative = mostly_negative(filters)
     if negative.any():
         rows = ", ".join(map(str, negative.nonzero().squeeze(1).tolist()[:8]))
         warn_caller(

@@ -25,6 +25,14 @@ def filters_to_heatmaps(filters: Tensor, size: Sequence[int]) -> Tensor:
     return resize_maps(filters.abs() / norms, size)
 
 
+def mostly_negative(filters: Tensor) -> Tensor:
+    """Which filters (n, *space) have more negative than positive mass, (n,) bool (maths 1.5).
+
+    Of a class-specific filter |f| then shows what speaks against the class.
+    """
+    return filters.flatten(1).sum(dim=1) < 0
+
+
 def resize_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps (n, *grid) resized (linear, bilinear, trilinear; no corner alignment) to (n, *size)."""
     axes = maps.dim() - 1

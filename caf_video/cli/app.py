@@ -1,13 +1,16 @@
 """The command `caf-video`: its subcommands in the order of a user's work, and how it ends."""
 
+import io
 import platform
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from caf_video.cli import learn, look, prepare
+from caf_video.cli import bring, learn, look, prepare
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
+from caf_video.errors import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +58,8 @@ def caf_video(
 
 app.command()(prepare.synth)
 app.command()(prepare.synth_pictures)
+app.command("import")(bring.import_events)
+app.command("import-hdd")(bring.import_hdd)
 app.command()(prepare.check)
 app.command()(prepare.extract)
 app.command(
@@ -62,6 +67,7 @@ app.command(
     add_help_option=False,
 )(learn.train)
 app.command()(learn.evaluate)
+app.command()(learn.export)
 app.command()(look.explain)
 app.command()(look.localize)
 app.command()(look.demo)
@@ -69,10 +75,13 @@ app.command()(look.demo)
 
 def main() -> None:
     """The console script. Ctrl-C, which Typer makes an exit code, says how to go on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of ASCII shows a `?`, no traceback
+            stream.reconfigure(errors="replace")
     try:
         with one_line_failures():
             app(prog_name="caf-video")
     except SystemExit as ended:
-        if ended.code == EXIT_INTERRUPTED:
+        if ended.code == EXIT_INTERRUPTED and not isinstance(ended.__cause__, Interrupted):
             err.print("Interrupted; the same command goes on from here.")
         raise

@@ -1,5 +1,6 @@
 """What a user sees while a command runs and when it fails: tables, a progress bar, one line."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -13,13 +14,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
-from caf_video.errors import CafVideoError
+from caf_video.clock import ProgressClock
+from caf_video.errors import CafVideoError, Interrupted
 
 Item = TypeVar("Item")
 
 EXIT_EXPECTED_FAILURE = 2
+EXIT_PARTLY = 3  # done, but for what the output names
 EXIT_INTERRUPTED = 130
+
+_WIDEST = 200  # columns of a table
 
 out = Console()
 err = Console(stderr=True)
@@ -37,15 +43,31 @@ def _bar() -> Progress:
 
 
 def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[Item]:
-    with _bar() as progress:
-        yield from progress.track(items, total=total, description=description)
+    """A bar on a terminal; elsewhere, in a log, a line every half minute or 5 %."""
+    if err.is_terminal:
+        with _bar() as progress:
+            yield from progress.track(items, total=total, description=description)
+        return
+    clock = ProgressClock(description, total)
+    for done, item in enumerate(items, start=1):
+        yield item
+        line = clock.line(done)
+        if line is not None:
+            print(line, file=sys.stderr, flush=True)
+
+
+def show(table: Table) -> None:
+    """Print a table whole: lines longer than the terminal lose no figure."""
+    wide = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
+    Console(width=max(out.width, wide)).print(table)
 
 
 @contextmanager
 def one_line_failures() -> Iterator[None]:
-    """Expected failures are one line on stderr and exit code 2."""
+    """Expected failures are one line on stderr and exit code 2; of Ctrl-C, exit code 130."""
     try:
         yield
     except CafVideoError as error:
         err.print(f"caf-video: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(EXIT_EXPECTED_FAILURE) from error
+        interrupted = isinstance(error, Interrupted)
+        raise SystemExit(EXIT_INTERRUPTED if interrupted else EXIT_EXPECTED_FAILURE) from error

@@ -2,12 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from caf_video.cli.console import one_line_failures, out, track
+from caf_video.cli.console import one_line_failures, out, show, track
+from caf_video.files import require_ours
+
+if TYPE_CHECKING:
+    from caf_video.pipeline.embed import EmbeddedSplit
+    from caf_video.pipeline.evaluate import Figures
 
 
 def train(context: typer.Context) -> None:
@@ -39,36 +45,100 @@ def train(context: typer.Context) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="recurrent")(task)()
 
 
+def _figures_table(title: str, figures: "Figures") -> Table:
+    ks = sorted(figures.result.recall)
+    table = Table("", *(f"R@{k}" for k in ks), "mAP@R", "R-prec.", "NMI", title=title)
+    ranked = (figures.ranked.map_at_r, figures.ranked.r_precision, figures.nmi)
+    recall = (figures.result.recall[k] for k in ks)
+    table.add_row("trained", *(f"{share:.3f}" for share in (*recall, *ranked)))
+    for name, shares in figures.baselines.items():
+        nmi = figures.baselines_nmi[name]
+        table.add_row(name, *(f"{shares[k]:.3f}" for k in ks), "", "", f"{nmi:.3f}")
+    table.add_row("chance", f"{figures.chance:.3f}")
+    return table
+
+
+def say_what_is_left_out(embedded: "EmbeddedSplit") -> None:
+    """A word on clips that the run was trained on, or that it cannot say."""
+    if not embedded.checked:
+        out.print(
+            "This run does not say which clips it was trained on: "
+            "whether any is measured here cannot be checked."
+        )
+    elif embedded.trained_on:
+        ids = [clip.clip_id for clip in embedded.trained_on]
+        out.print(
+            f"Left out, for the run was trained on them: {len(ids)} clips of the "
+            f"{embedded.split} split: {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    features: Annotated[
+        Path | None, typer.Option(help="Where the features are, if they were moved.")
+    ] = None,
 ) -> None:
-    """Measure a run of clips: R@1, 2, 4, 8 and NMI.
+    """Measure a run of clips: R@K, mAP@R and NMI.
 
-    They stand beside chance and what nobody trained.
+    They stand beside chance and what nobody trained, twice: among all other clips, and among those
+    of other sessions than the clip's own. All figures are fractions.
     """
     from caf_video.pipeline.evaluate import evaluate as evaluate_run
     from caf_video.pipeline.results import write_json
 
-    evaluation = evaluate_run(run, split=split, track=track)
-    ks = sorted(evaluation.result.recall)
-    table = Table(f"{split} split", *(f"R@{k}" for k in ks))
-    table.add_row("trained", *(f"{evaluation.result.recall[k]:.3f}" for k in ks))
-    for name, recall in evaluation.baselines.items():
-        table.add_row(name, *(f"{recall[k]:.3f}" for k in ks))
-    table.add_row("chance", f"{evaluation.chance:.3f}")
-    out.print(table)
-    classes = Table("class", "R@1", "clips")
+    if json is not None:
+        require_ours(json)
+    evaluation = evaluate_run(run, split=split, features=features, track=track)
+    show(_figures_table(f"{split} split, among all others", evaluation.all_others))
+    if evaluation.other_sessions is not None:
+        show(_figures_table(f"{split} split, other sessions alone", evaluation.other_sessions))
+    gate = evaluation.gate
+    classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]
-    for label, recall_at_1 in sorted(evaluation.result.per_class.items()):
-        classes.add_row(label, f"{recall_at_1:.3f}", str(labels.count(label)))
-    out.print(classes)
-    right = int(evaluation.result.correct.sum())
+    for label, recall_at_1 in sorted(gate.per_class.items()):
+        classes.add_row(escape(label), f"{recall_at_1:.3f}", str(labels.count(label)))
+    show(classes)
+    right = int(gate.correct.sum())
+    among = "other sessions" if evaluation.other_sessions else "all others"
     out.print(
-        f"NMI {evaluation.nmi:.3f}. {right} of {len(labels)} clips found their own class; "
-        f"{evaluation.result.excluded} had no other clip of theirs and do not count."
+        f"Of the nearest neighbours among all others {evaluation.own_session_share:.3f} are of the "
+        f"clip's own session. The gate asks among {among}: {right} of {len(labels)} clips found "
+        f"their own class; {gate.excluded} had no such clip of theirs and do not count.",
+        highlight=False,
     )
+    if evaluation.other_sessions is None:
+        out.print("No class has clips of two sessions: they cannot be told from their drives.")
+    say_what_is_left_out(evaluation.embedded)
+    if evaluation.new_classes:
+        out.print(f"Classes that training did not have: {', '.join(evaluation.new_classes)}.")
     if json is not None:
         write_json(json, evaluation.record())
         out.print(f"All of it, clip by clip: {json}", soft_wrap=True)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    features: Annotated[
+        Path | None, typer.Option(help="Where the features are, if they were moved.")
+    ] = None,
+) -> None:
+    """Write a split's embeddings for other tools.
+
+    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow.
+    """
+    from caf_video.pipeline.export import export as export_run
+
+    done = export_run(run, folder, split=split, features=features, track=track)
+    say_what_is_left_out(done.embedded)
+    for file in done.files:
+        out.print(str(file), markup=False, highlight=False, soft_wrap=True)
+    if not done.parquet:
+        out.print("No Parquet file: that takes pyarrow (pip install 'caf_video[export]').",
+                  markup=False, soft_wrap=True)  # fmt: skip

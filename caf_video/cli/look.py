@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import out, track
+from caf_video.cli.console import out, show, track
+from caf_video.cli.learn import say_what_is_left_out
 from caf_video.cli.options import (
     BackboneName,
     Stride,
@@ -38,6 +39,12 @@ def explain(
         bool, typer.Option("--only-wrong", help="Clips whose nearest neighbour was wrong.")
     ] = False,
     split: Annotated[str, typer.Option(help="Where neighbours are searched.")] = "test",
+    features: Annotated[
+        Path | None, typer.Option(help="With --model: where the features are, if they were moved.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="With --model: where the videos are, if they were moved.")
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -64,12 +71,31 @@ def explain(
         only: Literal["all", "correct", "wrong"] = (
             "correct" if only_correct else "wrong" if only_wrong else "all"
         )
-        explained = explain_clips(model, targets or [], split=split, only=only, track=track)
+        explained = explain_clips(
+            model,
+            targets or [],
+            split=split,
+            only=only,
+            features=features,
+            videos=videos,
+            track=track,
+        )
+        say_what_is_left_out(explained.gallery)
+        if only != "all" and explained.unjudged:
+            out.print(
+                f"Not judged, and so left out: {len(explained.unjudged)} clips without a label, or "
+                "that the run was trained on.",
+                soft_wrap=True,
+            )
         if not explained:
-            out.print(f"No clip is left: none of them was {only}.")
+            judged = len(targets or [None]) > len(explained.unjudged)
+            why = f"none of them was {only}" if judged else "nothing was judged"
+            out.print(f"No clip is left: {why}.")
             return
         strips = write_explanations(explained, folder, track=track)
         out.print(f"{len(strips)} clips explained; open {strips[0]}", soft_wrap=True)
+        if alone := sum(not one.has_video for one in explained):
+            out.print(f"{alone} of them have no video: their strips show the heat alone.")
         return
     if not targets:
         raise InputError("give a video file to explain")
@@ -84,7 +110,7 @@ def explain(
         done = explain_video(Path(target), folder, backbone=network, every=every, track=track)
         out.print(
             f"{done.frames} frames in {done.seconds:.1f} s, {done.frames / done.seconds:.1f} a "
-            f"second; {done.backbone_seconds / done.seconds:.0%} of it is the bare backbone. "
+            f"second; {done.backbone_seconds / done.seconds:.2f} of it is the bare backbone. "
             f"{done.overlay}",
             soft_wrap=True,
         )
@@ -213,12 +239,12 @@ def demo(
         ("chance", "chance"),
     ):
         table.add_row(name, f"{done.metrics[key]:.3f}")
-    out.print(table)
+    show(table)
     attention = Table("attention on visible evidence", "pointing", "energy", "area", "n")
     for method, scores in done.metrics["attention"].items():
         figures = [f"{scores[name]:.3f}" for name in ("pointing", "energy", "area")]
         attention.add_row(method, *figures, str(scores["n"]))
-    out.print(attention)
+    show(attention)
     seconds = done.metrics["seconds"]
     stages = ", ".join(f"{stage} {spent:.0f}" for stage, spent in seconds.items())
     out.print(f"{sum(seconds.values()):.0f} s: {stages}")

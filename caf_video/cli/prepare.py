@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import out, track
+from caf_video.cli.console import EXIT_PARTLY, err, out, track
 from caf_video.cli.options import (
     BackboneName,
     Candidates,
@@ -17,6 +17,9 @@ from caf_video.cli.options import (
     open_backbone,
     parse_size,
 )
+
+# Of `extract` without options: EfficientNet-Lite0 at stride 32 on 256x448 pixels.
+DEFAULT_CHANNELS, DEFAULT_GRID = 1280, (8, 14)
 
 
 def synth(
@@ -78,7 +81,18 @@ def check(
         Path, typer.Argument(help="Manifest CSV, a folder per class, or a `path label` list.")
     ],
     write: Annotated[
-        Path | None, typer.Option(help="Write a manifest of the clips that can be read.")
+        Path | None,
+        typer.Option(help="Write a manifest of the clips that can be read, with all its columns."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it over a file that holds other things.")
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames a second, where neither file nor list says: raw streams (.h264, .hevc), "
+            "folders of frames, times in frames."
+        ),
     ] = None,
     timesteps: Timesteps = 3,
     candidates: Candidates = 3,
@@ -87,8 +101,11 @@ def check(
 ) -> None:
     """Open every clip, and report those that cannot be read.
 
-    Opens them as training would. Exit code 1 if any cannot be read.
+    Says first what the list holds: clips by label, split and session, and the disk that the default
+    features will take. Opens the clips as training would. Exit code 1 if any cannot be read.
     """
+    from caf_video.cli.clip_tables import print_clips, print_lengths
+    from caf_video.data.summary import length_seconds
     from caf_video.pipeline.check import check as check_clips
 
     checked = check_clips(
@@ -97,19 +114,36 @@ def check(
         candidates=candidates,
         timeout_seconds=timeout_seconds,
         workers=workers,
+        fps=fps,
         good=write,
+        replace=force,
+        listed=lambda clips: print_clips(
+            clips,
+            timesteps=timesteps,
+            candidates=candidates,
+            channels=DEFAULT_CHANNELS,
+            grid=DEFAULT_GRID,
+        ),
         track=track,
     )
     kinds: Counter[tuple[str, str, str]] = Counter()
     for one in checked:
         if one.info is not None:
             info = one.info
-            kinds[f"{info.width}x{info.height}", f"{info.fps:.4g}", info.reader] += 1
+            rate = f"{info.fps:.4g}" if info.has_clock else "unknown"
+            kinds[f"{info.width}x{info.height}", rate, info.reader] += 1
     if kinds:
         table = Table("size", "fps", "reader", "clips")
         for kind, count in sorted(kinds.items()):
             table.add_row(*kind, str(count))
         out.print(table)
+    print_lengths(
+        [
+            length_seconds(one.clip, one.info.duration_seconds)
+            for one in checked
+            if one.info is not None and one.info.has_clock
+        ]
+    )
     bad = [one for one in checked if not one.ok]
     for one in bad:
         out.print(f"{one.clip.clip_id}: {one.reason}", markup=False, soft_wrap=True)
@@ -143,15 +177,25 @@ def extract(
     ] = "fastest",
     workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
     seed: Annotated[int, typer.Option(help="Of the splits drawn for clips that have none.")] = 0,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames a second, where neither file nor list says: raw streams (.h264, .hevc), "
+            "folders of frames, times in frames."
+        ),
+    ] = None,
 ) -> None:
     """Turn the clips' frames into frozen feature maps on disk.
 
-    Goes on where it was interrupted. Clips without a split get one, whole sessions at a time.
+    Goes on where it was interrupted, and past a clip that cannot be read (then exit code 3). Clips
+    without a split get one, whole sessions at a time, and keep it when others are added.
     """
+    from caf_video.data.clips import splits_without_clips
+    from caf_video.data.manifest import read_manifest
     from caf_video.pipeline.extract import extract as extract_features
 
     network = open_backbone(backbone, weights, stride, precision)
-    store = extract_features(
+    extracted = extract_features(
         manifest,
         folder,
         backbone=network,
@@ -160,7 +204,24 @@ def extract(
         candidates=candidates,
         workers=workers,
         seed=seed,
+        fps=fps,
         track=track,
     )
+    store = extracted.store
+    for one in extracted.failed:
+        err.print(
+            f"{one.clip.clip_id} ({one.clip.path}): {one.reason}", markup=False, soft_wrap=True
+        )
+    if extracted.failed:
+        err.print(
+            f"{len(extracted.failed)} clips have no features and are not in "
+            f"{store.manifest_path}; the same command tries them again.",
+            soft_wrap=True,
+        )
+    empty = splits_without_clips(read_manifest(store.manifest_path))
+    if empty:
+        err.print(empty, markup=False, soft_wrap=True)
     out.print(f"Features: {store.folder}", soft_wrap=True)
+    if extracted.failed:
+        raise typer.Exit(EXIT_PARTLY)
     out.print(f"Next: caf-video train features={store.folder} run_dir=RUN", soft_wrap=True)

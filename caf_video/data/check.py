@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from caf_video.data.manifest import Clip
-from caf_video.data.sampling import clip_frame_range, segment_frame_indices
+from caf_video.data.sampling import clip_frame_indices, segment_frame_indices
 from caf_video.data.video.reader import VideoInfo, VideoReader
 from caf_video.errors import CafVideoError, InputError
 
@@ -44,10 +44,8 @@ def probe_clip(clip: Clip, timesteps: int, candidates: int) -> VideoInfo:
     Raises:
         CafVideoError: They cannot be read.
     """
-    with VideoReader(clip.path) as reader:
-        first, stop = clip_frame_range(clip, reader.times_seconds, reader.info.duration_seconds)
-        candidates = candidates if clip.split == "train" else 1
-        indices = segment_frame_indices(first, stop, timesteps=timesteps, candidates=candidates)
+    with VideoReader(clip.path, fps=clip.fps) as reader:
+        indices = clip_frame_indices(clip, reader, timesteps=timesteps, candidates=candidates)
         reader.read(indices.ravel().tolist())
         return reader.info
 

@@ -1,6 +1,7 @@
 """The clips of a project: how they are split by recording, and whether a split can be used."""
 
 import difflib
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,30 +16,27 @@ from caf_video.data.manifest import (
 )
 from caf_video.errors import InputError
 
-# Clips of a class that a split needs: training draws a positive pair, the others measure.
-_SMALLEST_CLASS = {"train": 2, "val": 1, "test": 1}
-_DRAWS = 20  # tries at giving every split every class
-_MANY_RECORDINGS = 2000  # from here on the first try is as good as any
+FRACTIONS = (0.7, 0.15, 0.15)  # of the recordings, for train, val and test
 
 
 def assign_splits(
     clips: Sequence[Clip],
     *,
     seed: int,
-    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    fractions: tuple[float, float, float] = FRACTIONS,
 ) -> list[Clip]:
     """Give a split to every clip without one, whole recordings at a time.
 
-    A clip joins the split that its recording already has. The other recordings are dealt out, those
-    of the rarest classes first, to the split that most lacks their classes (training is served
-    first, and lacks a class until it has two clips of it), else to the one furthest below its
-    fraction. So a class is in every split where it has recordings enough. The answer depends on
-    the clips and the seed, not on the clips' order.
+    A clip joins the split that its recording already has. Any other recording draws its split by
+    itself: by a digest of its name and the seed. So it has the same split whatever else is in the
+    list, and clips that are added never move the old ones, which would put what was trained on into
+    the test. The fractions are kept on average: of a few recordings a split may get none, which
+    `splits_without_clips` tells.
 
     Args:
-        seed: Of the order in which recordings of equally rare classes are dealt out.
-        fractions: Of the clips, for train, val and test. They add up to 1; a split of 0 stays as
-            it is.
+        seed: Another one, other splits.
+        fractions: Of the recordings, for train, val and test. They add up to 1; a split of 0 stays
+            as it is.
 
     Raises:
         ManifestError: A recording is in two splits already.
@@ -48,66 +46,42 @@ def assign_splits(
     if shares.shape != (len(SPLITS),) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise InputError(f"split fractions {tuple(fractions)} are not three that add up to 1")
     require_one_split_per_recording(clips, [f"clip {clip.clip_id!r}" for clip in clips])
-    recordings = sorted({clip.recording for clip in clips})
-    labels = sorted({clip.label for clip in clips})
-    row = {recording: position for position, recording in enumerate(recordings)}
-    column = {label: position for position, label in enumerate(labels)}
-    counts = np.zeros((len(recordings), len(labels)), dtype=np.int64)
-    given = np.full(len(recordings), -1)
+    split_of = {clip.recording: clip.split for clip in clips if clip.split}
     for clip in clips:
-        counts[row[clip.recording], column[clip.label]] += 1
-        if clip.split:
-            given[row[clip.recording]] = SPLITS.index(clip.split)
-    chosen = given
-    if (given < 0).any():
-        chosen = _best_deal(counts, given, shares, np.random.default_rng(seed))
-    return [replace(clip, split=SPLITS[chosen[row[clip.recording]]]) for clip in clips]
+        if clip.recording not in split_of:
+            split_of[clip.recording] = _drawn_split(_name_of_recording(clip), seed, shares)
+    return [replace(clip, split=split_of[clip.recording]) for clip in clips]
 
 
-def _best_deal(
-    counts: np.ndarray, given: np.ndarray, shares: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """Deal until no split lacks a class, or else keep the best of several deals."""
-    best, smallest_cost = given, (np.inf, np.inf)
-    for _ in range(_DRAWS if len(counts) < _MANY_RECORDINGS else 1):
-        chosen = _deal(counts, given, shares, random)
-        totals = np.stack([counts[chosen == split].sum(axis=0) for split in range(len(SPLITS))])
-        unevenness = np.abs(totals - shares[:, None] * counts.sum(axis=0)).sum()
-        cost = ((_lacking(totals) & (shares > 0)[:, None]).sum(), unevenness)
-        if cost < smallest_cost:
-            best, smallest_cost = chosen, cost
-        if cost[0] == 0:
-            break
-    return best
+def _name_of_recording(clip: Clip) -> str:
+    """Of a video without a session its path from its list, which moves with it."""
+    return f"session {clip.session}" if clip.session else f"video {clip.listed_path or clip.path}"
 
 
-def _deal(
-    counts: np.ndarray, given: np.ndarray, shares: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """One split for each recording; counts of clips are (recordings, classes)."""
-    chosen = given.copy()
-    totals = np.stack([counts[chosen == split].sum(axis=0) for split in range(len(SPLITS))])
-    clips_of_class = counts.sum(axis=0)
-    wanted = shares[:, None] * clips_of_class  # (splits, classes)
-    free = np.flatnonzero(given < 0)
-    recordings_of_class = np.maximum((counts[free] > 0).sum(axis=0), 1)
-    rarest = np.where(counts[free] > 0, recordings_of_class, len(counts) + 1).min(axis=1)
-    order = random.permutation(len(free))
-    for recording in free[order[np.argsort(rarest[order], kind="stable")]]:
-        own = counts[recording] > 0
-        lack = (_lacking(totals)[:, own] / recordings_of_class[own]).sum(axis=1)
-        below = ((wanted - totals)[:, own] / clips_of_class[own]).sum(axis=1)
-        # Of equal lacks the split furthest below its fraction, which is training to begin with.
-        split = np.lexsort((-below.round(9), -lack.round(9), shares == 0))[0]
-        chosen[recording] = split
-        totals[split] += counts[recording]
-    return chosen
+def _drawn_split(name: str, seed: int, shares: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogateescape")).digest()
+    draw = int.from_bytes(digest[:6], "big") / 2**48  # in [0, 1)
+    split = int(np.searchsorted(np.cumsum(shares), draw, side="right"))
+    return SPLITS[min(split, int(np.flatnonzero(shares)[-1]))]  # shares may add up to 1 - 1e-7
 
 
-def _lacking(totals: np.ndarray) -> np.ndarray:
-    """Which (split, class) has fewer clips than it needs."""
-    needed = np.array([_SMALLEST_CLASS[split] for split in SPLITS])
-    return totals < needed[:, None]
+def splits_without_clips(clips: Sequence[Clip]) -> str:
+    """One line on the splits that no clip is in, and the mend; "" where there is none.
+
+    Args:
+        clips: Each with its split.
+    """
+    empty = [split for split in SPLITS if all(clip.split != split for clip in clips)]
+    if not empty:
+        return ""
+    recordings = len({clip.recording for clip in clips})
+    return (
+        f"no clip is in the {' or '.join(empty)} split, of {recordings} "
+        f"recording{'' if recordings == 1 else 's'}: {_MEND}"
+    )
+
+
+_MEND = "name splits in a column 'split', add recordings, or deal anew into a new store (--seed)"
 
 
 def require_trainable(clips: Sequence[Clip]) -> None:
@@ -163,5 +137,5 @@ def _clips_in(clips: Sequence[Clip], split: str) -> list[Clip]:
     if not chosen:
         counted = Counter(clip.split or "none" for clip in clips)
         others = ", ".join(f"{name} {count}" for name, count in counted.items()) or "no clips"
-        raise ManifestError(f"no clip is in the {split} split (there are: {others})")
+        raise ManifestError(f"no clip is in the {split} split (there are: {others}): {_MEND}")
     return chosen

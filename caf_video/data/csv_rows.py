@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from caf_video.errors import CafVideoError
 
 
-def csv_rows(text: str, name: str, error: type[CafVideoError]) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    text: str, name: str, error: type[CafVideoError], *, separator: str = ","
+) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, their cells stripped, each with the line that it begins on.
 
     Args:
         text: The file's.
         name: Of the file, for the message.
         error: Raised where the text is not CSV; names file and line.
+        separator: Of cells.
     """
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     line = 1
     try:
         for cells in rows:

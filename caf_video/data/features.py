@@ -49,7 +49,7 @@ class StoreDescription:
         timesteps: t, segments of a clip.
         candidates: k, stored frames a segment of a training clip; other clips have one.
         precision: What the backbone computed in.
-        normalisation: What frames were resized by, mean and deviation; empty if the name of the
+        normalization: What frames were resized by, mean and deviation; empty if the name of the
             backbone tells. So is
         revision: what else tells the backbone's definition from another: a commit, a digest.
     """
@@ -64,7 +64,7 @@ class StoreDescription:
     timesteps: int
     candidates: int
     precision: str = "float32"
-    normalisation: str = ""
+    normalization: str = ""
     revision: str = ""
 
     def differences(self, other: "StoreDescription") -> list[str]:
@@ -136,6 +136,11 @@ class FeatureStore:
             return store
         if folder.exists() and not folder.is_dir():
             raise FeatureStoreError(f"{folder} is a file, not a folder: choose another folder")
+        manifest = folder / "manifest.csv"
+        if manifest.exists():
+            raise FeatureStoreError(
+                f"{manifest} is there already, and is no feature store's: choose another folder"
+            )
         try:
             _clips_folder(folder).mkdir(parents=True, exist_ok=True)
             if any(_clips_folder(folder).glob("*.safetensors")):
@@ -189,13 +194,13 @@ class FeatureStore:
                 "Choose another folder, or extract into this one after deleting it"
             )
 
-    def write(self, features: ClipFeatures, clip_key: str) -> None:
+    def write(self, features: ClipFeatures, clip_key: str, *, event: str = "") -> None:
         """Store a clip, replacing what was stored under its id.
 
         Args:
             features: Of one clip.
-            clip_key: What the features were made of (video, its size and date, start, end, …):
-                `holds` compares it.
+            clip_key: What the features were made of (video, start, end, …): `holds` compares it.
+            event: Which event of which video this is, whatever the clip's name; "" if not known.
 
         Raises:
             FeatureStoreError: If the features have the wrong shape, are not finite or too large for
@@ -218,7 +223,7 @@ class FeatureStore:
                 "frame_indices": features.frame_indices.to(torch.int64).contiguous(),
                 "times_seconds": features.times_seconds.to(torch.float64).contiguous(),
             },
-            metadata={"clip_id": features.clip_id, "clip_key": clip_key},
+            metadata={"clip_id": features.clip_id, "clip_key": clip_key, "event": event},
         )
         file = self._file(features.clip_id)
         with written_whole(file, FeatureStoreError, again=_AGAIN) as part:
@@ -226,12 +231,19 @@ class FeatureStore:
 
     def holds(self, clip_id: str, clip_key: str) -> bool:
         """Whether the clip is stored, whole, and was made of what `clip_key` says."""
+        metadata = self._metadata(clip_id)
+        return metadata.get("clip_id") == clip_id and metadata.get("clip_key") == clip_key
+
+    def event(self, clip_id: str) -> str:
+        """Which event of which video a stored clip is; "" where it is not known or not stored."""
+        return self._metadata(clip_id).get("event", "")
+
+    def _metadata(self, clip_id: str) -> dict[str, str]:
         try:
             with safe_open(self._file(clip_id), framework="pt") as stored:
-                metadata = stored.metadata() or {}
+                return stored.metadata() or {}
         except (OSError, SafetensorError):
-            return False
-        return metadata.get("clip_id") == clip_id and metadata.get("clip_key") == clip_key
+            return {}
 
     def read(self, clip_id: str) -> ClipFeatures:
         """The features of a clip, feature maps (t, k, c, h, w) in float16.

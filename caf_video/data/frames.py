@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from caf_video.data.manifest import Clip
-from caf_video.data.sampling import clip_frame_range, segment_frame_indices
+from caf_video.data.sampling import clip_frame_indices, segment_frame_indices
 from caf_video.data.video.reader import VideoError, VideoReader
 from caf_video.data.workers import made_in_order
 
@@ -63,15 +63,13 @@ class ClipFrames(Dataset[ClipSample]):
 
         Raises:
             VideoError: The video cannot be read.
-            ManifestError: The clip starts after the end of its video.
+            ManifestError: The clip does not fit its video: see `clip_frame_indices`.
         """
         clip = self.clips[position]
-        candidates = self.candidates if clip.split == "train" else 1
-        with VideoReader(clip.path) as reader:
+        with VideoReader(clip.path, fps=clip.fps) as reader:
             times = reader.times_seconds
-            first, stop = clip_frame_range(clip, times, reader.info.duration_seconds)
-            indices = segment_frame_indices(
-                first, stop, timesteps=self.timesteps, candidates=candidates
+            indices = clip_frame_indices(
+                clip, reader, timesteps=self.timesteps, candidates=self.candidates
             )
             frames = reader.read(indices.ravel().tolist())
         return ClipSample(

@@ -5,93 +5,94 @@ nobody here has seen.
 """
 
 import csv
-import difflib
 import math
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from caf_video.data.class_folders import VIDEO_SUFFIXES, videos_of_class_folders
+from caf_video.data.clip import SPLITS, Clip, ManifestError
+from caf_video.data.clip_row import WHOLE_VIDEOS, Row, relative_path, with_made_ids
+from caf_video.data.columns import COLUMNS, FPS_COLUMN, Columns, resembles_a_column, understand
 from caf_video.data.csv_rows import csv_rows
-from caf_video.errors import CafVideoError
+from caf_video.errors import InputError
 from caf_video.files import written_whole
 
-SPLITS = ("train", "val", "test")
-REQUIRED_COLUMNS = ("clip_id", "path", "label")
-COLUMNS = (*REQUIRED_COLUMNS, "start_seconds", "end_seconds", "session", "split")
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
-)
+__all__ = [
+    "COLUMNS",
+    "SPLITS",
+    "Clip",
+    "ManifestError",
+    "read_clips",
+    "read_manifest",
+    "require_one_split_per_recording",
+    "write_manifest",
+]
+
+SEPARATORS = (",", ";", "\t")
 
 
-class ManifestError(CafVideoError):
-    """A list of clips that cannot be used as it is. Names the file and line, or the clip."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A trimmed event of a video.
-
-    Attributes:
-        clip_id: Its name, unique in its list.
-        path: The video file, absolute.
-        label: Its class.
-        start_seconds: When the event begins, from the first frame of the video.
-        end_seconds: When it ends; None is the end of the video.
-        session: The recording it is cut from; "" means that the video file is the session.
-        split: One of `SPLITS`, or "" where none is assigned yet.
-    """
-
-    clip_id: str
-    path: Path
-    label: str
-    start_seconds: float = 0.0
-    end_seconds: float | None = None
-    session: str = ""
-    split: str = ""
-
-    @property
-    def recording(self) -> str:
-        """What no two splits may share: the session, or the video file where none is named."""
-        return self.session or str(self.path)
-
-
-def read_clips(source: str | Path) -> list[Clip]:
+def read_clips(source: str | Path, *, fps: float | None = None) -> list[Clip]:
     """Read a manifest CSV, a folder with a sub-folder per class, or a list of `path label` lines.
 
     In a folder the class is the sub-folder's name and the clip is the whole video; one more level
     of folders named train, val and test gives the splits. A list is as pytorchvideo reads it: the
     label stands after the last space. Both name a clip by its path without the suffix.
 
+    Args:
+        source: The file or folder.
+        fps: Frames a second, of clips whose list does not say: see `read_manifest`.
+
     Raises:
         ManifestError: Names the file and line, and what is wrong with it.
     """
+    _require_rate(fps)
     source = Path(source)
     if source.is_dir():
-        return _read_class_folders(source)
+        return _read_class_folders(source, fps)
+    if source.suffix.lower() in VIDEO_SUFFIXES and source.is_file():
+        raise ManifestError(f"{source} is a video, not a list of clips")
     text = _read_text(source)
     if _looks_like_a_manifest(text):
-        return _parse_manifest(text, source)
-    return _parse_path_list(text, source)
+        return _parse_manifest(text, source, fps)
+    return _parse_path_list(text, source, fps)
 
 
-def read_manifest(path: str | Path) -> list[Clip]:
-    """Read a manifest CSV, of the columns `COLUMNS`; those not in `REQUIRED_COLUMNS` may be absent.
+def read_manifest(path: str | Path, *, fps: float | None = None) -> list[Clip]:
+    """Read a manifest CSV: columns path and label, and those of `COLUMNS` that there are.
 
-    Paths are relative to the manifest. Columns of other names are left alone, unless one looks like
-    a misspelling of a column that is absent. Whether the videos exist is not looked at here.
+    Columns may have the names that others give them (`columns.NAMES`), cells be separated by
+    commas, semicolons or tabs. Times are seconds, milliseconds or frames, as the column's name
+    says, or h:mm:ss.s; a duration stands for an end. Where no column names the clips, an id is made
+    of path and times. A column that says nothing known is kept in `Clip.other`; one with a word of
+    time in its name that is not understood is refused. Paths are relative to the manifest; whether
+    the videos exist is not looked at here.
+
+    Args:
+        path: The file.
+        fps: Frames a second, of clips without one in a column: what times in frames are made
+            seconds by, and raw streams and folders of frames are timed by.
 
     Raises:
-        ManifestError: Names the file and line, and what is wrong with it.
+        ManifestError: Names the file and line, and what is wrong with it; of the columns, all that
+            is wrong.
     """
+    _require_rate(fps)
     path = Path(path)
-    return _parse_manifest(_read_text(path), path)
+    return _parse_manifest(_read_text(path), path, fps)
+
+
+def _require_rate(fps: float | None) -> None:
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps is {fps}, not a number above 0")
 
 
 def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
     """Write a manifest CSV, whole or not at all, its paths relative to it on the same drive.
+
+    Columns are `COLUMNS`, fps if a clip has one, and the clips' other columns.
 
     Raises:
         ManifestError: The file cannot be written; what was there before is undamaged.
@@ -102,8 +103,21 @@ def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        rows.writerows(_cells_of(clip, path.parent) for clip in clips)
+        rows.writerows(manifest_rows(clips, path.parent))
+
+
+def manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
+    """The cells of a manifest that lies in a folder, its header first."""
+    clips = list(clips)
+    fps = [FPS_COLUMN] if any(clip.fps is not None for clip in clips) else []
+    others = list(dict.fromkeys(name for clip in clips for name, _ in clip.other))
+    rows = [[*COLUMNS, *fps, *others]]
+    for clip in clips:
+        cells = _cells_of(clip, folder)
+        cells += ["" if clip.fps is None else repr(float(clip.fps)) for _ in fps]
+        kept = dict(clip.other)
+        rows.append(cells + [kept.get(name, "") for name in others])
+    return rows
 
 
 def require_one_split_per_recording(clips: Sequence[Clip], places: Sequence[str]) -> None:
@@ -153,101 +167,64 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _resembled_column(name: str) -> str | None:
-    """The known column that a header cell spells, or may have meant to spell."""
-    plain = re.sub(r"[\s-]+", "_", name.casefold())
-    # `start`, `start_ms`, `end_time`: to ignore one is to take the whole video for the event.
-    first_word = plain.split("_")[0]
-    if first_word in ("start", "end"):
-        return f"{first_word}_seconds"
-    return next(iter(difflib.get_close_matches(plain, COLUMNS, n=1, cutoff=0.75)), None)
+def _separator(line: str) -> str:
+    """What separates the cells of a header: that which leaves most names of columns."""
+
+    def names(separator: str) -> tuple[int, int]:
+        cells = next(csv.reader([line], delimiter=separator), [])
+        return sum(resembles_a_column(cell.strip()) for cell in cells), len(cells)
+
+    return max(SEPARATORS, key=names)
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip("\r") for line in text.split("\n") if line.strip()), "")
 
 
 def _looks_like_a_manifest(text: str) -> bool:
-    first_line = next((line for line in text.split("\n") if line.strip()), "")
-    words = re.split(r"[,;\s]+", first_line.strip())
-    return "clip_id" in words or sum(_resembled_column(word) is not None for word in words) >= 2
+    line = _first_line(text)
+    cells = next(csv.reader([line], delimiter=_separator(line)), [])
+    if len(cells) > 1 and sum(resembles_a_column(cell.strip()) for cell in cells) >= 2:
+        return True
+    words = line.split()
+    return "clip_id" in words or sum(word in COLUMNS for word in words) >= 2
 
 
-def _parse_manifest(text: str, source: Path) -> list[Clip]:
-    rows = csv_rows(text, source.name, ManifestError)
+def _parse_manifest(text: str, source: Path, fps: float | None) -> list[Clip]:
+    separator = _separator(_first_line(text))
+    rows = csv_rows(text, source.name, ManifestError, separator=separator)
     line, header = next(rows, (1, []))
-    _require_columns(header, f"{source.name} line {line}")
-    clips, places = [], []
-    for line, cells in rows:
-        place = f"{source.name} line {line}"
+    columns = _understood(header, f"{source.name} line {line}")
+    numbered = [(f"{source.name} line {line}", cells) for line, cells in rows]
+    for place, cells in numbered:
         if len(cells) != len(header):
             raise ManifestError(f"{place}: {len(cells)} cells, but the header has {len(header)}")
-        clips.append(_clip_of(dict(zip(header, cells, strict=True)), source.parent, place))
-        places.append(place)
+    kept = [
+        (at, name)
+        for at, name in columns.others
+        if header[at] or any(cells[at] for _, cells in numbered)
+    ]
+    clips = []
+    for place, cells in numbered:
+        row = Row({meaning: cells[at] for meaning, at in columns.position.items()}, columns, place)
+        clip = row.clip(source.parent, fps, thousands=separator == ",")
+        clips.append(replace(clip, other=tuple((name, cells[at]) for at, name in kept)))
+    places = [place for place, _ in numbered]
+    if "clip_id" not in columns.position:
+        clips = with_made_ids(clips, [cells[columns.position["path"]] for _, cells in numbered])
     return _checked(clips, places, source)
 
 
-def _require_columns(header: Sequence[str], place: str) -> None:
+def _understood(header: Sequence[str], place: str) -> Columns:
     if len(header) == 1 and (separator := re.search(r"[;\s]", header[0])):
         raise ManifestError(f"{place}: columns are separated by {separator[0]!r}, not by ','")
-    for column in header:
-        if column and header.count(column) > 1:
-            raise ManifestError(f"{place}: two columns are named {column!r}")
-        meant = _resembled_column(column)
-        if column not in COLUMNS and meant is not None and meant not in header:
-            raise ManifestError(f"{place}: unknown column {column!r}: did you mean {meant!r}?")
-    for column in REQUIRED_COLUMNS:
-        if column not in header:
-            raise ManifestError(f"{place}: no column {column!r} (it has {', '.join(header)})")
+    columns, problems = understand(header)
+    if problems:
+        raise ManifestError(f"{place}: {'; '.join(problems)}")
+    return columns
 
 
-def _clip_of(row: dict[str, str], folder: Path, place: str) -> Clip:
-    for column in COLUMNS:
-        if any(unicodedata.category(character) == "Cc" for character in row.get(column, "")):
-            raise ManifestError(f"{place}: {column} {row[column]!r} holds a control character")
-    for column in REQUIRED_COLUMNS:
-        if not row[column]:
-            raise ManifestError(f"{place}: {column} is empty")
-    split = row.get("split", "")
-    if split and split not in SPLITS:
-        raise ManifestError(f"{place}: unknown split {split!r}: it is one of {', '.join(SPLITS)}")
-    start = _seconds(row, "start_seconds", place) or 0.0
-    end = _seconds(row, "end_seconds", place)
-    if end is not None and end < start:
-        raise ManifestError(f"{place}: end {end} s is before start {start} s")
-    if end is not None and end == start:
-        raise ManifestError(f"{place}: start and end are both {start} s: the clip is empty")
-    return Clip(
-        clip_id=_one_spelling(row["clip_id"]),
-        path=_absolute(folder, row["path"]),
-        label=_one_spelling(row["label"]),
-        start_seconds=start,
-        end_seconds=end,
-        session=_one_spelling(row.get("session", "")),
-        split=split,
-    )
-
-
-def _seconds(row: dict[str, str], column: str, place: str) -> float | None:
-    cell = row.get(column, "")
-    if not cell:
-        return None
-    try:
-        seconds = float(cell)
-    except ValueError as error:
-        raise ManifestError(f"{place}: {column} {cell!r} is not a number of seconds") from error
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ManifestError(f"{place}: {column} {cell!r} is not a time from 0 s on")
-    return seconds
-
-
-def _one_spelling(name: str) -> str:
-    """One of Unicode's spellings of a name: an é in two codes must not make two classes."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _absolute(folder: Path, path: str) -> Path:
-    # Lexical, so that a link keeps its own name and two ways to write a path are one video.
-    return Path(os.path.abspath(folder / path))
-
-
-def _parse_path_list(text: str, source: Path) -> list[Clip]:
+def _parse_path_list(text: str, source: Path, fps: float | None) -> list[Clip]:
     rows, places = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -257,61 +234,33 @@ def _parse_path_list(text: str, source: Path) -> list[Clip]:
         if len(words) < 2:
             raise ManifestError(
                 f"{place}: {line.strip()!r} is neither `path label` nor the header of a manifest "
-                f"({','.join(REQUIRED_COLUMNS)}, …)"
+                f"({','.join(COLUMNS)})"
             )
         rows.append((words[0], words[1], ""))
         places.append(place)
-    return _checked(_whole_videos(rows, source.parent, places), places, source)
+    return _checked(_whole_videos(rows, source.parent, places, fps), places, source)
 
 
-def _read_class_folders(source: Path) -> list[Clip]:
-    roots = [("", source)]
-    folders = _sub_folders(source)
-    if folders and all(folder.name in SPLITS for folder in folders):
-        roots = [(folder.name, folder) for folder in folders]
-    rows = []
-    for split, root in roots:
-        for folder in _sub_folders(root):
-            videos = sorted(path for path in folder.rglob("*") if _is_video(path))
-            if not videos:
-                raise ManifestError(f"class folder {folder} holds no video")
-            rows += [(path.relative_to(source).as_posix(), folder.name, split) for path in videos]
+def _read_class_folders(source: Path, fps: float | None) -> list[Clip]:
+    rows = videos_of_class_folders(source)
     places = [str(source / path) for path, _, _ in rows]
-    return _checked(_whole_videos(rows, source, places), places, source)
-
-
-def _sub_folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    except OSError as error:
-        raise ManifestError(f"cannot read {folder}: {error.strerror}") from error
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != "." and path.is_file()
+    return _checked(_whole_videos(rows, source, places, fps), places, source)
 
 
 def _whole_videos(
-    rows: Sequence[tuple[str, str, str]], folder: Path, places: Sequence[str]
+    rows: Sequence[tuple[str, str, str]], folder: Path, places: Sequence[str], fps: float | None
 ) -> list[Clip]:
     """A clip for each path, label and split; its id is the path, less the suffix if unique."""
     stems = [os.path.splitext(path)[0] for path, _, _ in rows]
     same_stem: dict[str, set[str]] = {}
     for stem, (path, _, _) in zip(stems, rows, strict=True):
         same_stem.setdefault(stem, set()).add(path)
-    return [
-        _clip_of(
-            {
-                "clip_id": stem if len(same_stem[stem]) == 1 else path,
-                "path": path,
-                "label": label,
-                "split": split,
-            },
-            folder,
-            place,
-        )
-        for stem, (path, label, split), place in zip(stems, rows, places, strict=True)
-    ]
+    clips = []
+    for stem, (path, label, split), place in zip(stems, rows, places, strict=True):
+        clip_id = stem if len(same_stem[stem]) == 1 else path
+        cells = {"clip_id": clip_id, "path": path, "label": label, "split": split}
+        clips.append(Row(cells, WHOLE_VIDEOS, place).clip(folder, fps))
+    return clips
 
 
 def _checked(clips: list[Clip], places: Sequence[str], source: Path) -> list[Clip]:
@@ -329,17 +278,10 @@ def _checked(clips: list[Clip], places: Sequence[str], source: Path) -> list[Cli
 def _cells_of(clip: Clip, folder: Path) -> list[str]:
     return [
         clip.clip_id,
-        _relative(clip.path, folder),
+        relative_path(clip.path, folder),
         clip.label,
         repr(float(clip.start_seconds)),
         "" if clip.end_seconds is None else repr(float(clip.end_seconds)),
         clip.session,
         clip.split,
     ]
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
-    except ValueError:  # another drive
-        return path.as_posix()

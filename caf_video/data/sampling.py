@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from caf_video.data.manifest import Clip, ManifestError
+from caf_video.data.clip import Clip, ManifestError
+from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 
 # Times in containers are rounded to their time base, at worst 1 ms (Matroska).
 _ROUNDING_SECONDS = 2e-3
+_OVERSHOOT_SECONDS = 1.0  # annotations by hand are rounded to whole seconds
+_SAME_RATE = 0.01  # 29.97 is 30
 
 
 def segment_frame_indices(
@@ -38,24 +41,70 @@ def segment_frame_indices(
     return first + offsets.reshape(timesteps, candidates)
 
 
+def clip_frame_indices(
+    clip: Clip, reader: VideoReader, *, timesteps: int, candidates: int
+) -> np.ndarray:
+    """The frames of a clip's video that stand for it, as training and `check` take them.
+
+    Args:
+        clip: The clip.
+        reader: Of its video, opened with the clip's `fps`.
+        timesteps: Segments of the clip.
+        candidates: Frames per segment of clips of the train split, odd; the others have one.
+
+    Returns:
+        Frame indices, int64, shape (timesteps, candidates) or (timesteps, 1), ascending.
+
+    Raises:
+        ManifestError: The clip is not in its video, or has fewer frames than timesteps; or its
+            times are seconds and the video does not tell its rate, or another.
+    """
+    info = reader.info
+    timed = clip.start_seconds > 0 or clip.end_seconds is not None
+    if timed and not info.has_clock:
+        raise ManifestError(
+            f"clip {clip.clip_id!r}: {clip.path.name} does not tell its frame rate, and times in "
+            "seconds need it: name it in a column 'fps', or with --fps"
+        )
+    if clip.fps is not None and abs(clip.fps - info.fps) > _SAME_RATE * info.fps:
+        raise ManifestError(
+            f"clip {clip.clip_id!r}: fps is {clip.fps:g}, but {clip.path.name} has {info.fps:g} "
+            "frames a second: correct it"
+        )
+    first, stop = clip_frame_range(clip, reader.times_seconds, info.duration_seconds)
+    if stop - first < timesteps:
+        raise ManifestError(
+            f"clip {clip.clip_id!r}: of {clip.path.name} it has {stop - first} frame(s), fewer "
+            f"than the {timesteps} timesteps"
+        )
+    candidates = candidates if clip.split == "train" else 1
+    return segment_frame_indices(first, stop, timesteps=timesteps, candidates=candidates)
+
+
 def clip_frame_range(
     clip: Clip, times_seconds: np.ndarray, duration_seconds: float
 ) -> tuple[int, int]:
     """The frames on screen during a clip, as (first, stop).
 
-    An end after the end of the video means the end of the video: hand-made annotations overshoot.
+    An end a little after the end of the video means the end of the video: hand-made annotations
+    overshoot.
 
     Args:
         times_seconds: When each frame of the video appears, shape (frames,), from 0 on.
         duration_seconds: Of the video.
 
     Raises:
-        ManifestError: The clip starts after the end of the video.
+        ManifestError: The clip starts after the end of the video, or ends more than a second after.
     """
     end_of_video = max(duration_seconds, float(times_seconds[-1]))
     if clip.start_seconds > 0 and clip.start_seconds >= end_of_video:
         raise ManifestError(
             f"clip {clip.clip_id!r}: start {clip.start_seconds} s is after the end of "
+            f"{clip.path.name} ({end_of_video:.3f} s)"
+        )
+    if clip.end_seconds is not None and clip.end_seconds > end_of_video + _OVERSHOOT_SECONDS:
+        raise ManifestError(
+            f"clip {clip.clip_id!r}: end {clip.end_seconds} s is after the end of "
             f"{clip.path.name} ({end_of_video:.3f} s)"
         )
     # The frame on screen at the start is the last that appeared by then.

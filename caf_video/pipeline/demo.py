@@ -15,6 +15,7 @@ import torch
 from caf_video.attention import METHODS
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
+from caf_video.files import remember_ours, require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
 from caf_video.pipeline.evaluate import Evaluation, evaluate
@@ -80,6 +81,7 @@ def run_demo(
         KeyboardInterrupt: On Ctrl-C, also in training.
     """
     folder = output_folder(out)
+    require_ours(*(folder / name for name in ("seconds.json", "metrics.json", "report.html")))
     seconds = Stopwatch(folder / "seconds.json")
     with seconds.stage("synth"):
         manifest = write_driving_clips(
@@ -94,7 +96,12 @@ def run_demo(
         if bad:
             raise CafVideoError(f"{bad[0].reason}: delete {bad[0].clip.path}, it is rendered again")
     with seconds.stage("extract"):
-        store = extract(manifest, folder / "features", backbone=backbone, size=SIZE, track=track)
+        extracted = extract(
+            manifest, folder / "features", backbone=backbone, size=SIZE, track=track
+        )
+        if extracted.failed:
+            raise CafVideoError(extracted.failed[0].reason)
+        store = extracted.store
     with seconds.stage("train"):
         config = compose_config(["experiment=demo", *overrides])
         config.features, config.run_dir = str(store.folder), str(folder / "run")
@@ -126,6 +133,11 @@ def run_demo(
     metrics = {
         **{name: record[name] for name in names},
         "baselines": record["baselines"],
+        "map@r": record["map@r"],
+        "r_precision": record["r_precision"],
+        "other_sessions": record["other_sessions"],
+        "nearest_of_own_session": record["nearest_of_own_session"],
+        "gate": record["gate"],
         "per_class": record["per_class"],
         "attention": attention,
         "opposite_found_when_played_backwards": backwards,
@@ -136,7 +148,9 @@ def run_demo(
     }
     write_json(folder / "metrics.json", metrics)
     report = folder / "report.html"
+    require_ours(report)
     write_report(report, demo_report(metrics, evaluation, explained, boxes_csv, run_folder))
+    remember_ours(report)
     return Demo(metrics, report)
 
 
@@ -162,7 +176,7 @@ def clips_to_show(evaluation: Evaluation) -> list[str]:
     """Some clips of every class that were right, and some that were wrong."""
     right: dict[str, str] = {}
     wrong: list[str] = []
-    for clip, correct in zip(evaluation.clips, evaluation.result.correct, strict=True):
+    for clip, correct in zip(evaluation.clips, evaluation.gate.correct, strict=True):
         if correct:
             right.setdefault(clip.label, clip.clip_id)
         else:
@@ -198,7 +212,7 @@ def demo_report(
             label: (recall, labels.count(label))
             for label, recall in sorted(evaluation.result.per_class.items())
         },
-        curves=curves(run_folder, {"recall@1": {"chance": evaluation.chance}}),
+        curves=curves(run_folder, {"recall@1": {"chance": evaluation.all_others.chance}}),
         gallery=gallery,
         run={
             "command": f"caf-video demo --seed {metrics['seed']} --backbone {metrics['backbone']}",

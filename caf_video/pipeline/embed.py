@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from caf_video.data.features import FeatureStore
-from caf_video.data.manifest import Clip, read_manifest
-from caf_video.errors import InputError
+from caf_video.data.manifest import Clip
+from caf_video.data.stores import ClipStore
+from caf_video.errors import CafVideoError
 from caf_video.files import written_whole
-from caf_video.pipeline.opened import maps_at_test
+from caf_video.pipeline.opened import clips_of, maps_at_test
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
@@ -50,28 +50,58 @@ class EmbeddedSplit:
 
     Attributes:
         split: Its name.
-        clips: Its clips, n of them.
+        clips: Its clips, n of them, less those that the run was trained on.
         embeddings: Theirs, (n, d), as retrieval compares them.
+        trained_on: Clips of the split that are left out, because the run was trained on them.
+        checked: Whether the run remembers what it was trained on.
     """
 
     split: str
     clips: list[Clip]
     embeddings: Tensor
+    trained_on: list[Clip]
+    checked: bool
 
     @cached_property
     def index(self) -> EmbeddingIndex:
-        """To search among them, by clip id."""
-        return EmbeddingIndex(self.embeddings, [clip.clip_id for clip in self.clips])
+        """To search among them, by clip id and recording."""
+        ids = [clip.clip_id for clip in self.clips]
+        return EmbeddingIndex(self.embeddings, ids, groups=self.recordings)
 
-    def nearest(self, queries: Tensor, clips: Sequence[Clip]) -> NearestClips:
-        """The clip nearest to each query (q, d), which is the embedding of one of `clips`."""
-        found = self.index.search(queries, neighbours=1, query_ids=[clip.clip_id for clip in clips])
+    @property
+    def recordings(self) -> list[str]:
+        """The session of each clip; its video, where no session is named."""
+        return [clip.recording for clip in self.clips]
+
+    @property
+    def sessions_allow(self) -> bool:
+        """Whether a class has clips of two sessions, so that one can be left out of a search."""
+        first: dict[str, str] = {}
+        return any(
+            first.setdefault(clip.label, clip.recording) != clip.recording for clip in self.clips
+        )
+
+    def nearest(
+        self, queries: Tensor, clips: Sequence[Clip], *, other_sessions: bool = False
+    ) -> NearestClips:
+        """The clip nearest to each query (q, d), which is the embedding of one of `clips`.
+
+        Args:
+            other_sessions: Search among the clips of other sessions than the query's alone; there
+                must be two.
+        """
+        found = self.index.search(
+            queries,
+            neighbours=1,
+            query_ids=[clip.clip_id for clip in clips],
+            query_groups=[clip.recording for clip in clips] if other_sessions else None,
+        )
         nearest = [self.clips[position] for position in found.positions[:, 0]]
         return NearestClips(nearest, found.distances[:, 0])
 
 
 def embed_split(
-    run: ClipRun, store: FeatureStore, split: str, *, track: Track = quietly
+    run: ClipRun, store: ClipStore, split: str, *, track: Track = quietly
 ) -> EmbeddedSplit:
     """The embeddings of a split, as kept in the run's folder, else made and kept there.
 
@@ -81,11 +111,11 @@ def embed_split(
         split: train, val or test.
 
     Raises:
-        CafVideoError: The split has no clip, or a clip's features cannot be read.
+        CafVideoError: The split has no clip, or none that the run was not trained on; or a clip's
+            features cannot be read.
     """
-    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
-    if not clips:
-        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+    measured = clips_of(run, store, split)
+    clips = measured.clips
     file = embeddings_file(run.checkpoint, split)
     made_of = _made_of(run, store, split, clips)
     kept = _read(file, made_of)
@@ -96,7 +126,7 @@ def embed_split(
         ]
         kept = torch.cat(rows)
         _write(file, kept, made_of)
-    return EmbeddedSplit(split, clips, kept)
+    return EmbeddedSplit(split, clips, kept, measured.trained_on, measured.checked)
 
 
 def embeddings_file(checkpoint: Path, split: str) -> Path:
@@ -107,9 +137,7 @@ def embeddings_file(checkpoint: Path, split: str) -> Path:
     return folder / "embeddings" / f"{checkpoint.stem}.{split}.safetensors"
 
 
-def _made_of(
-    run: ClipRun, store: FeatureStore, split: str, clips: Sequence[Clip]
-) -> dict[str, str]:
+def _made_of(run: ClipRun, store: ClipStore, split: str, clips: Sequence[Clip]) -> dict[str, str]:
     """All that the embeddings depend on, and whose they are: the metadata of their file."""
     with run.checkpoint.open("rb") as checkpoint:
         checkpoint_sha256 = hashlib.file_digest(checkpoint, "sha256").hexdigest()
@@ -142,8 +170,5 @@ def _write(file: Path, embeddings: Tensor, made_of: dict[str, str]) -> None:
     try:
         with written_whole(file) as part:
             part.write_bytes(payload)
-    except OSError as error:  # of a run that others may only read: all else goes on
-        warnings.warn(
-            f"cannot write {file}: {error.strerror}; the embeddings are made again next time",
-            stacklevel=3,
-        )
+    except CafVideoError as error:  # of a run that others may only read: all else goes on
+        warnings.warn(f"{error}; the embeddings are made again next time", stacklevel=3)

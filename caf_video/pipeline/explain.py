@@ -1,7 +1,7 @@
 """clip ─► a filter per frame ─► strip, npz and JSON: where a trained embedding looked (Fig. 9)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +11,41 @@ import torch
 from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
-from caf_video.data.features import ClipFeatures, FeatureStore
-from caf_video.data.manifest import SPLITS, Clip, read_manifest
+from caf_video.data.features import ClipFeatures
+from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.session_store import ARRAY_SUFFIX
+from caf_video.data.stores import ClipStore
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
+from caf_video.files import require_ours
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
-from caf_video.pipeline.opened import maps_at_test, new_features, open_features, open_run
+from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
+from caf_video.pipeline.identity import VideoDigests
+from caf_video.pipeline.opened import (
+    clips_of,
+    maps_at_test,
+    new_features,
+    open_features,
+    open_run,
+    relocated,
+)
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
-from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title, write_image
+from caf_video.pipeline.results import (
+    output_folder,
+    result_names,
+    write_json,
+    write_npz,
+    write_picture,
+)
+from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.training import ClipRun
 
 CLIPS_AT_ONCE = 64
+
+_PLAIN_GREY = 96  # under the heat of a clip without a video,
+_PLAIN_CELL = 32  # whose cells are as many pixels large
+TRAINED_ON = "trained on"  # instead of a split
+NOBODY = "\0"  # what no clip is called
 
 
 @dataclass(frozen=True)
@@ -37,9 +60,12 @@ class ExplainedClip:
         losses, steps, settled: Of each frame's filter, (t,).
         influence: Each frame's share of the embedding change when it is blanked, (t,).
         solver: Its name.
-        nearest: The nearest other clip.
+        nearest: The nearest other clip by the rule of the gate.
         nearest_frames: Positions of its sampled frames in its video, (t,).
         distance: To it, Euclidean.
+        rule: Of the gate: OTHER_SESSIONS, where sessions allow it, else ALL_OTHERS.
+        nearest_of_all: The nearest of all other clips.
+        trained_on: Whether the run was trained on the clip.
     """
 
     clip: Clip
@@ -54,11 +80,19 @@ class ExplainedClip:
     nearest: Clip
     nearest_frames: np.ndarray
     distance: float
+    rule: str
+    nearest_of_all: Clip
+    trained_on: bool
 
     @property
     def correct(self) -> bool | None:
-        """The gate: whether the nearest other clip has the same label; None without a label."""
+        """The gate: whether the nearest clip, by its rule, has the same label; None without one."""
         return self.nearest.label == self.clip.label if self.clip.label else None
+
+    @property
+    def has_video(self) -> bool:
+        """Whether there are frames to draw: maps that others made may come without."""
+        return _has_video(self.clip)
 
     def record(self) -> dict[str, Any]:
         """All of it but the filters, in plain values."""
@@ -76,13 +110,40 @@ class ExplainedClip:
             "clip_id": self.clip.clip_id,
             "video": str(self.clip.path),
             "label": self.clip.label,
+            "session": self.clip.session,
             "nearest": self.nearest.clip_id,
             "nearest_label": self.nearest.label,
+            "nearest_session": self.nearest.session,
             "distance": self.distance,
             "correct": self.correct,
+            "gate": self.rule,
+            "nearest_of_all_others": self.nearest_of_all.clip_id,
+            "trained_on": self.trained_on,
             "solver": self.solver,
             "frames": [dict(zip(names, frame, strict=True)) for frame in frames],
         }
+
+
+@dataclass(frozen=True)
+class Explained(Sequence[ExplainedClip]):
+    """The clips that were explained, and what is to be said of the others.
+
+    Attributes:
+        clips: They.
+        gallery: The clips among which neighbours were searched.
+        unjudged: Clips that were asked for and have no verdict to choose them by: those without a
+            label, and those that the run was trained on.
+    """
+
+    clips: list[ExplainedClip]
+    gallery: EmbeddedSplit
+    unjudged: list[Clip]
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.clips[place]
+
+    def __len__(self) -> int:
+        return len(self.clips)
 
 
 def explain_clips(
@@ -91,8 +152,10 @@ def explain_clips(
     *,
     split: str = "test",
     only: Literal["all", "correct", "wrong"] = "all",
+    features: Path | None = None,
+    videos: Path | None = None,
     track: Track = quietly,
-) -> list[ExplainedClip]:
+) -> Explained:
     """Where a run's network looked, in every sampled frame of the clips asked for.
 
     Args:
@@ -100,35 +163,45 @@ def explain_clips(
         targets: Clip ids, or video files; none means every clip of the split.
         split: The clips among which nearest neighbours are searched.
         only: Keep the clips whose retrieval was right, or wrong.
+        features: Where the features are, if they are not where the run left them.
+        videos: Where the videos are, if they are not where the manifest says.
+        track: Shows how far it is.
 
     Raises:
         CafVideoError: The run, a clip or a video cannot be used; says which and why.
     """
     run = open_run(run_folder)
-    store = open_features(run)
-    gallery = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
-    if split not in SPLITS or len(gallery) < 2:
+    store = open_features(run, features)
+    gallery = clips_of(run, store, split).clips
+    if len(gallery) < 2:
         raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
     embedded = embed_split(run, store, split, track=track)
-    clips, features = _chosen(run, store, gallery, targets)
-    nearest = embedded.nearest(_queries(run, embedded, clips, features), clips)
+    clips, maps, queries = _chosen(run, store, embedded, targets)
+    embeddings = _queries(run, embedded, clips, maps)
+    of_all = embedded.nearest(embeddings, queries)
+    apart = embedded.sessions_allow
+    nearest = embedded.nearest(embeddings, queries, other_sessions=True) if apart else of_all
+    trained_on = [split != "train" and query.split == TRAINED_ON for query in queries]
+    judged = [bool(clip.label) and not trained_on[i] for i, clip in enumerate(clips)]
     wanted = [
         i
         for i, clip in enumerate(clips)
-        if only == "all" or (nearest.clips[i].label == clip.label) == (only == "correct")
+        if only == "all"
+        or (judged[i] and (nearest.clips[i].label == clip.label) == (only == "correct"))
     ]
+    unjudged = [clip for clip, verdict in zip(clips, judged, strict=True) if not verdict]
     explained = []
     chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
     for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
-        batch = torch.stack([maps_at_test(features[i]) for i in chunk])
+        batch = torch.stack([maps_at_test(maps[i]) for i in chunk])
         solution = explain_clip(run.model, batch)
         influence = frame_influence(run.model, batch)
         for row, i in enumerate(chunk):
-            frames = features[i].middle_frames()
+            frames = maps[i].middle_frames()
             others = store.read(nearest.clips[i].clip_id).middle_frames()
             explained.append(
                 ExplainedClip(
-                    clip=clips[i],
+                    clip=relocated(clips[i], videos),
                     frame_indices=frames.frame_indices,
                     times_seconds=frames.times_seconds,
                     filters=solution.filters[row].cpu(),
@@ -137,12 +210,15 @@ def explain_clips(
                     settled=solution.settled[row].cpu().numpy(),
                     influence=influence[row].cpu().numpy(),
                     solver=solution.solver,
-                    nearest=nearest.clips[i],
+                    nearest=relocated(nearest.clips[i], videos),
                     nearest_frames=others.frame_indices,
                     distance=float(nearest.distances[i]),
+                    rule=OTHER_SESSIONS if apart else ALL_OTHERS,
+                    nearest_of_all=of_all.clips[i],
+                    trained_on=trained_on[i],
                 )
             )
-    return explained
+    return Explained(explained, embedded, unjudged)
 
 
 def draw_clip(
@@ -154,6 +230,8 @@ def draw_clip(
 ) -> Any:
     """The strip of a clip: its frames under their heatmaps, its nearest neighbour's below.
 
+    Where there is no video the heat is drawn alone, over grey.
+
     Args:
         captioned: Whether the strip says whose it is; a page around it may say so itself.
         boxes: Ground truth in pixels of the video, (t, 4).
@@ -163,25 +241,40 @@ def draw_clip(
         A PIL image.
     """
     clip, nearest = explained.clip, explained.nearest
-    with VideoReader(clip.path) as reader:
-        frames = reader.read(explained.frame_indices.tolist())
-    with VideoReader(nearest.path) as reader:
-        others = reader.read(explained.nearest_frames.tolist())
+    titles = list(map(frame_title, explained.frame_indices, explained.times_seconds))
+    neighbour = None
+    if explained.has_video:
+        with VideoReader(clip.path, fps=clip.fps) as reader:
+            frames = reader.read(explained.frame_indices.tolist())
+    else:
+        height, width = (_PLAIN_CELL * cells for cells in explained.filters.shape[1:])
+        frames = np.full((len(titles), height, width, 3), _PLAIN_GREY, np.uint8)
+        titles = [f"{seconds:.2f} s" for seconds in explained.times_seconds]
+    if _has_video(nearest):
+        with VideoReader(nearest.path, fps=nearest.fps) as reader:
+            others = reader.read(explained.nearest_frames.tolist())
+        neighbour = NeighbourRow(
+            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
+        )
     heatmaps = filters_to_heatmaps(explained.filters, frames.shape[1:3])
     caption = ClipCaption(
-        clip.clip_id, clip.label, nearest.clip_id, nearest.label, explained.correct
+        clip.clip_id,
+        clip.label,
+        nearest.clip_id,
+        nearest.label,
+        explained.correct,
+        neighbour_session=nearest.session,
+        distance=explained.distance,
     )
     return clip_strip(
         frames,
         heatmaps.numpy(),
-        titles=list(map(frame_title, explained.frame_indices, explained.times_seconds)),
+        titles=titles,
         caption=caption if captioned else None,
         boxes=boxes,
         evidence_visible=evidence_visible,
         frame_influence=explained.influence,
-        neighbour=NeighbourRow(
-            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
-        ),
+        neighbour=neighbour,
     )
 
 
@@ -191,15 +284,21 @@ def write_explanations(
     """Leave a strip, the raw signed filters and a record of each clip in `out`.
 
     `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence) and
-    `CLIP.json`, where CLIP is the clip's id, with what file names cannot hold percent-encoded.
+    `CLIP.json`, where CLIP is the clip's id, with what file names cannot hold percent-encoded; of
+    two that are called alike, the second with its folder before it.
 
     Returns:
         The strips.
+
+    Raises:
+        CafVideoError: A file is there that is not ours, or cannot be written.
     """
     folder = output_folder(out)
+    names = result_names([(one.clip.clip_id, one.clip.path) for one in explained], folder)
+    require_ours(*(folder / f"{name}{end}" for name in names for end in (".npz", ".png", ".json")))
     strips = []
-    for one in track(explained, description="Drawing strips", total=len(explained)):
-        name = file_name(one.clip.clip_id)
+    drawn = list(zip(explained, names, strict=True))
+    for one, name in track(drawn, description="Drawing strips", total=len(drawn)):
         write_npz(
             folder / f"{name}.npz",
             {
@@ -211,32 +310,76 @@ def write_explanations(
             },
         )
         strips.append(folder / f"{name}.png")
-        write_image(strips[-1], draw_clip(one))
+        write_picture(strips[-1], draw_clip(one))
         files = {"strip": f"{name}.png", "filters": f"{name}.npz"}
         write_json(folder / f"{name}.json", {**one.record(), "files": files})
     return strips
 
 
+def _has_video(clip: Clip) -> bool:
+    return clip.path.suffix != ARRAY_SUFFIX
+
+
 def _chosen(
-    run: ClipRun, store: FeatureStore, gallery: Sequence[Clip], targets: Sequence[str]
-) -> tuple[list[Clip], list[ClipFeatures]]:
-    """The clips asked for and their features; a video file's are extracted here and now."""
-    known = {clip.clip_id: clip for clip in read_manifest(store.manifest_path)}
-    clips, features = [], []
-    for target in targets or [clip.clip_id for clip in gallery]:
+    run: ClipRun, store: ClipStore, embedded: EmbeddedSplit, targets: Sequence[str]
+) -> tuple[list[Clip], list[ClipFeatures], list[Clip]]:
+    """The clips asked for, their features, and as whom each of them asks for its neighbours.
+
+    A video file's features are extracted here and now. A clip asks as the clip of the gallery that
+    is the same event of the same video, if there is one, whatever it is called; and as of the
+    session that its video belongs to.
+    """
+    listed = read_manifest(store.manifest_path)
+    known = {clip.clip_id: clip for clip in listed}
+    digests = VideoDigests()
+    clips, features, events = [], [], []
+    for target in dict.fromkeys(targets or [clip.clip_id for clip in embedded.clips]):
         if target in known:
             clips.append(known[target])
             features.append(store.read(target))
+            events.append(store.event(target))
         elif Path(target).is_file():
             clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
             features.append(new_features(run, clips[-1]))
+            events.append(digests.event(clips[-1]))
         else:
             near = get_close_matches(target, known, n=3)
             advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
             raise InputError(
                 f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
             )
-    return clips, features
+    event_of = {clip.clip_id: store.event(clip.clip_id) for clip in listed}
+    learned = run.training_clips or {}
+    learned_events = set(learned.values()) - {""}
+    queries = []
+    for clip, event in zip(clips, events, strict=True):
+        listed_clip = clip.clip_id in known and known[clip.clip_id] == clip
+        same = [one for one in embedded.clips if _same(one, event_of[one.clip_id], clip, event)]
+        video = [one for one in listed if _same_video(one, event_of[one.clip_id], clip, event)]
+        trained_on = (listed_clip and clip.clip_id in learned) or event in learned_events
+        queries.append(
+            replace(
+                clip,
+                clip_id=clip.clip_id if clip in same else same[0].clip_id if same else NOBODY,
+                session=clip.session or (video[0].recording if video else ""),
+                split=TRAINED_ON if trained_on else clip.split,
+            )
+        )
+    return clips, features, queries
+
+
+def _same(one: Clip, event: str, other: Clip, other_event: str) -> bool:
+    """Whether two clips are one event of one video."""
+    if event and event == other_event:
+        return True
+    times = (one.start_seconds, one.end_seconds) == (other.start_seconds, other.end_seconds)
+    return times and one.path == other.path
+
+
+def _same_video(one: Clip, event: str, other: Clip, other_event: str) -> bool:
+    """Whether two clips are of one video."""
+    digest = event.partition("|")[0]
+    return one.path == other.path or bool(digest and digest == other_event.partition("|")[0])
 
 
 def _queries(

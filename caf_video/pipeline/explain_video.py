@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from caf_video.attention import Explanation, explain, filters_to_heatmaps
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
+from caf_video.files import remember_ours, require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.pipeline.results import file_name, output_folder, write_json, write_npz
+from caf_video.pipeline.results import output_folder, result_names, write_json, write_npz
 from caf_video.rendering import VideoWriter, heat_legend, overlay
 
 FRAMES_AT_ONCE = 16
@@ -51,7 +52,8 @@ def explain_video(
     """Where a pretrained classifier looks in every n-th frame of a video (Eq. 1).
 
     Leaves `NAME.mp4` (the overlay, as fast as life), `NAME.npz` (filters (n, h, w), signed;
-    frame_indices, times_seconds, losses) and `NAME.json` in `out`, NAME being the video's.
+    frame_indices, times_seconds, losses) and `NAME.json` in `out`, NAME being the video's; with its
+    folder before it, where results of another video of that name are there.
 
     Args:
         video: A video file.
@@ -69,7 +71,8 @@ def explain_video(
     backbone.require_head()
     started = time.perf_counter()
     folder = output_folder(out)
-    name = file_name(video.stem)
+    name = result_names([(video.stem, video)], folder)[0]
+    require_ours(*(folder / f"{name}{suffix}" for suffix in (".mp4", ".npz", ".json")))
     backbone.to(device())
     # The trunk runs below, once; what is explained starts with its feature maps.
     rest = nn.Sequential(nn.Identity(), backbone.tail)
@@ -101,9 +104,10 @@ def explain_video(
                 heatmaps = filters_to_heatmaps(solution.filters, (info.height, info.width))
                 for (_, frame), heatmap in zip(batch, heatmaps.cpu().numpy(), strict=True):
                     writer.write(np.vstack([overlay(frame, heatmap), legend]))
+        remember_ours(folder / f"{name}.mp4")
         times = reader.times_seconds[indices]
     record = {
-        "video": str(video),
+        "video": str(video.resolve()),
         "backbone": backbone.name,
         "weights": backbone.weights,
         "size": input_size,

@@ -1,5 +1,7 @@
 """clips ─► feature store: frames of every clip through a frozen backbone, once."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -7,13 +9,38 @@ from torch import Tensor
 
 from caf_video.data.clips import assign_splits
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
-from caf_video.data.frames import ClipFrames, ClipSample, load_samples
-from caf_video.data.manifest import Clip, read_clips, write_manifest
+from caf_video.data.frames import ClipFrames, ClipSample
+from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manifest
 from caf_video.data.video.reader import VideoError
+from caf_video.data.workers import made_in_order
+from caf_video.errors import CafVideoError
+from caf_video.files import remember_ours, require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
+from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
 
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
+
+
+@dataclass(frozen=True)
+class FailedClip:
+    """A clip without features, and why."""
+
+    clip: Clip
+    reason: str
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract` left.
+
+    Attributes:
+        store: Its manifest lists the clips that have features.
+        failed: The others.
+    """
+
+    store: FeatureStore
+    failed: list[FailedClip]
 
 
 def extract(
@@ -26,9 +53,13 @@ def extract(
     candidates: int = 3,
     workers: int = 1,
     seed: int = 0,
+    fps: float | None = None,
     track: Track = quietly,
-) -> FeatureStore:
+) -> Extraction:
     """Frames of every clip to frozen feature maps on disk; goes on where it was interrupted.
+
+    A clip that cannot be read is passed over. Splits that a store has dealt stay: `seed` deals the
+    recordings that are new to it.
 
     Args:
         source: A manifest, a folder per class, or a `path label` list.
@@ -39,17 +70,30 @@ def extract(
         candidates: Frames per timestep that training may choose from, odd; other splits have one.
         workers: Processes that decode.
         seed: Of the split, for clips that come without one.
+        fps: Frames a second, of raw streams, folders of frames and lists in frames that do not say.
 
     Raises:
-        CafVideoError: A clip cannot be read; what was extracted so far stays.
+        CafVideoError: The list cannot be read, the store not be written, or it holds features of
+            another kind; what was extracted so far stays.
     """
-    clips = assign_splits(read_clips(source), seed=seed)
-    keys = {clip.clip_id: event_key(clip) for clip in clips}
-    store = FeatureStore.create(
-        out, describe(backbone, size, timesteps=timesteps, candidates=candidates)
-    )
-    write_manifest(clips, store.manifest_path)
-    missing = [clip for clip in clips if not store.holds(clip.clip_id, keys[clip.clip_id])]
+    listed = read_clips(source, fps=fps)
+    description = describe(backbone, size, timesteps=timesteps, candidates=candidates)
+    store = FeatureStore.create(out, description)
+    dealt = read_manifest(store.manifest_path) if store.manifest_path.is_file() else []
+    clips = assign_splits(with_kept_splits(listed, dealt), seed=seed)
+    itself = store.manifest_path.is_file() and source.exists()
+    itself = itself and source.samefile(store.manifest_path)
+    if not itself and was_ours(store.manifest_path):
+        require_ours(store.manifest_path)  # a split, say, was changed by hand
+    if not itself or clips != listed:
+        _write_manifest(clips, store)
+    failed: list[FailedClip] = []
+    events = _events(clips, store, failed, track)
+    missing = [
+        clip
+        for clip in clips
+        if clip.clip_id in events and not store.holds(clip.clip_id, _key(clip, events))
+    ]
     frames = ClipFrames(
         missing,
         timesteps=timesteps,
@@ -57,10 +101,79 @@ def extract(
         transform=backbone.preprocessing(size),
     )
     backbone.to(device())
-    samples = load_samples(frames, workers=min(workers, len(missing)))
-    for sample in track(samples, description="Extracting features", total=len(missing)):
-        store.write(sample_features(backbone, sample), keys[sample.clip_id])
-    return store
+    lost = VideoError(
+        "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
+    )
+    samples = made_in_order(
+        _Attempt(frames), range(len(missing)), workers=min(workers, len(missing)), lost=lost
+    )
+    made = zip(missing, samples, strict=True)
+    for clip, sample in track(made, description="Extracting features", total=len(missing)):
+        if isinstance(sample, str):
+            failed.append(FailedClip(clip, sample))
+            continue
+        features = sample_features(backbone, sample)
+        store.write(features, _key(clip, events), event=events[clip.clip_id])
+    if failed:
+        without = {one.clip.clip_id for one in failed}
+        _write_manifest([clip for clip in clips if clip.clip_id not in without], store)
+    return Extraction(store, failed)
+
+
+def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]:
+    """Give clips without a split the one that was dealt to them, or to their recording, before.
+
+    A split that is given now stays: the recording is then left as it is.
+    """
+    by_id = {clip.clip_id: clip.split for clip in dealt}
+    by_recording = {clip.recording: clip.split for clip in dealt}
+    given = {clip.recording for clip in clips if clip.split}
+    return [
+        clip
+        if clip.split or clip.recording in given
+        else replace(clip, split=by_id.get(clip.clip_id) or by_recording.get(clip.recording) or "")
+        for clip in clips
+    ]
+
+
+def _write_manifest(clips: Sequence[Clip], store: FeatureStore) -> None:
+    write_manifest(clips, store.manifest_path)
+    remember_ours(store.manifest_path)
+
+
+def _events(
+    clips: Sequence[Clip], store: FeatureStore, failed: list[FailedClip], track: Track
+) -> dict[str, str]:
+    """The event of each clip whose video is there, by clip id; the others are failures."""
+    digests = VideoDigests(store.folder / "videos.json")
+    events: dict[str, str] = {}
+    try:
+        for clip in track(clips, description="Looking at videos", total=len(clips)):
+            try:
+                events[clip.clip_id] = digests.event(clip)
+            except VideoError as error:
+                failed.append(FailedClip(clip, str(error)))
+    finally:
+        digests.keep()
+    return events
+
+
+def _key(clip: Clip, events: dict[str, str]) -> str:
+    """What a clip's features depend on beside the backbone: its event, and how many candidates."""
+    return f"{events[clip.clip_id]}|{'candidates' if clip.split == 'train' else 'middle'}"
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A clip's sample, or in words why there is none: one bad clip does not end the others."""
+
+    frames: ClipFrames
+
+    def __call__(self, position: int) -> ClipSample | str:
+        try:
+            return self.frames[position]
+        except CafVideoError as error:
+            return str(error)
 
 
 def describe(
@@ -78,27 +191,9 @@ def describe(
         timesteps=timesteps,
         candidates=candidates,
         precision=backbone.precision,
-        normalisation="" if backbone.name in BACKBONES else str(backbone.normalisation),
+        normalization="" if backbone.name in BACKBONES else str(backbone.normalization),
         revision=backbone.revision,
     )
-
-
-def event_key(clip: Clip) -> str:
-    """What a clip's features depend on beside the backbone: its event, its split, its file.
-
-    Raises:
-        VideoError: The file is not there.
-    """
-    try:
-        stat = clip.path.stat()
-    except OSError as error:
-        raise VideoError(
-            f"clip {clip.clip_id!r}: {clip.path}: {error.strerror}; "
-            "`caf-video check MANIFEST --write GOOD.csv` keeps the clips that can be read"
-        ) from error
-    many = clip.split == "train"  # only these hold several candidates
-    event = (clip.path.name, clip.start_seconds, clip.end_seconds, many)
-    return "|".join(map(str, (*event, stat.st_size, stat.st_mtime_ns)))
 
 
 def sample_features(backbone: Backbone, sample: ClipSample) -> ClipFeatures:

@@ -1,16 +1,17 @@
 """A run and its features, opened: where evaluation, explanation and search begin."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from caf_video.data.features import ClipFeatures, FeatureStore
+from caf_video.data.features import ClipFeatures
 from caf_video.data.frames import ClipFrames
-from caf_video.data.manifest import Clip
-from caf_video.errors import CafVideoError
+from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.stores import ClipStore, open_store
+from caf_video.errors import CafVideoError, InputError
 from caf_video.models.backbones import load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.extract import describe, sample_features
@@ -29,15 +30,66 @@ def open_run(folder: Path) -> ClipRun:
     return run
 
 
-def open_features(run: ClipRun) -> FeatureStore:
-    """The features that a run was trained on.
+def open_features(run: ClipRun, features: Path | None = None) -> ClipStore:
+    """The features that a run was trained on: where they lay from the run, else where they were.
+
+    Args:
+        run: The run.
+        features: Where they are, if they are elsewhere now.
 
     Raises:
         CafVideoError: They are gone, or are now of another kind.
     """
-    store = FeatureStore.open(run.config["features"])
+    if features is not None:
+        store = open_store(features)
+    else:
+        beside = run.folder / run.features_from_run
+        moved_along = bool(run.features_from_run) and (beside / "store.json").is_file()
+        store = open_store(beside.resolve() if moved_along else run.config["features"])
     run.require_features(store.description)
     return store
+
+
+@dataclass(frozen=True)
+class SplitClips:
+    """The clips of a split that a run may be measured on.
+
+    Attributes:
+        clips: Those it was not trained on; of the train split, which is asked for by its name, all.
+        trained_on: Those that are left out, because it was.
+        checked: Whether the run remembers what it was trained on; else nothing is left out.
+    """
+
+    clips: list[Clip]
+    trained_on: list[Clip]
+    checked: bool
+
+
+def clips_of(run: ClipRun, store: ClipStore, split: str) -> SplitClips:
+    """The clips of a split, less those that the run was trained on: a split may have changed since.
+
+    A training clip is known by its id and, under another name, by its event.
+
+    Raises:
+        InputError: The split has no clip, or none that the run was not trained on.
+    """
+    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
+    if not clips:
+        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+    if split == "train" or run.training_clips is None:
+        return SplitClips(clips, [], checked=run.training_clips is not None)
+    events = set(run.training_clips.values()) - {""}
+    kept: list[Clip] = []
+    trained_on: list[Clip] = []
+    for clip in clips:
+        known = clip.clip_id in run.training_clips or store.event(clip.clip_id) in events
+        (trained_on if known else kept).append(clip)
+    if not kept:
+        raise InputError(
+            f"{run.checkpoint} was trained on all {len(clips)} clips of the {split} split: "
+            "put the splits back, or train again"
+        )
+    return SplitClips(kept, trained_on, checked=True)
 
 
 def maps_at_test(features: ClipFeatures) -> Tensor:
@@ -45,7 +97,7 @@ def maps_at_test(features: ClipFeatures) -> Tensor:
     return features.middle_frames().feature_maps.float().to(device())
 
 
-def split_maps(store: FeatureStore, clips: Sequence[Clip]) -> Tensor:
+def split_maps(store: ClipStore, clips: Sequence[Clip]) -> Tensor:
     """The feature maps at test of clips of a store, (n, t, c, h, w)."""
     return torch.stack([maps_at_test(store.read(clip.clip_id)) for clip in clips])
 
@@ -59,6 +111,23 @@ def untrained(run: ClipRun) -> ClipRun:
     return replace(run, model=model.to(device()).eval())
 
 
+def relocated(clip: Clip, videos: Path | None) -> Clip:
+    """The clip with its video where it is now: below `videos`, where it is not at its own place.
+
+    Raises:
+        CafVideoError: It is in neither place.
+    """
+    if clip.path.exists():
+        return clip
+    parts = clip.path.parts[1:]
+    for first in range(len(parts) if videos is not None else 0):
+        path = Path(str(videos), *parts[first:])  # the longest ending that is there
+        if path.exists():
+            return replace(clip, path=path.absolute())
+    where = f"nor below {videos}" if videos is not None else "(--videos FOLDER says where)"
+    raise CafVideoError(f"clip {clip.clip_id!r}: no video at {clip.path} {where}")
+
+
 def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
     """Features of a clip that is in no store, as those that the run was trained on.
 
@@ -66,6 +135,11 @@ def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
         CafVideoError: The video cannot be read, or the backbone has other weights now.
     """
     wanted = run.description
+    if not wanted.weights_sha256:
+        raise CafVideoError(
+            f"{clip.path.name}: the run was trained on maps of {wanted.backbone} that were made "
+            "elsewhere: of another video there are none. Give clip ids of its store"
+        )
     backbone = load_backbone(
         wanted.backbone, weights=wanted.weights, stride=wanted.stride, precision=wanted.precision
     )

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from caf_video.attention import METHODS, ClipModel, frame_influence
 from caf_video.data.clip_boxes import read_boxes
-from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.stores import ClipStore
 from caf_video.evaluation import (
     VisibleFrames,
     influence_of_evidence,
@@ -73,7 +73,7 @@ def score_attention(
     )
 
 
-def frames_with_evidence(store: FeatureStore, clips: Sequence[Clip], truth: Truth) -> VisibleFrames:
+def frames_with_evidence(store: ClipStore, clips: Sequence[Clip], truth: Truth) -> VisibleFrames:
     """The middle frames of the clips in which the evidence is visible, with its boxes."""
     return visible_frames(
         [store.read(clip.clip_id).middle_frames().frame_indices for clip in clips],

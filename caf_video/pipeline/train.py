@@ -2,8 +2,11 @@
 
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
-from caf_video.errors import CafVideoError, InputError
+from caf_video.errors import CafVideoError, InputError, Interrupted
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
@@ -40,6 +43,17 @@ from caf_video.training import (
 logger = logging.getLogger(__name__)
 
 _OF_LIBRARY_LOSS = ("miner", "normalize", "learning_rate_factor")
+# The settings and sections that the main files of conf/ have.
+_SHARED = {
+    *("kind", "run_dir", "seed", "ckpt_path", "progress_bar"),
+    *("data", "model", "optimizer", "trainer", "logger"),
+}
+KNOWN = {
+    RECURRENT: _SHARED | {"features", "loss"},
+    RETRIEVAL: _SHARED | {"root", "loss"},
+    CLASSIFIER: _SHARED | {"root"},
+}
+EXPERIMENT_BEGINS = "# @package _global_"
 
 
 def train(config: DictConfig) -> Path:
@@ -51,11 +65,16 @@ def train(config: DictConfig) -> Path:
     """
     choices = plain(config)
     _require_sensible(choices)
+    _require_known(config, choices)
     for name in {"features", "root"} & choices.keys():  # the run is used from other folders too
         choices[name] = choices["data"][name] = str(Path(choices[name]).resolve())
     data: FeatureDataModule | ImageDataModule = build(config, "data")
     run = RunFolder.begin(
-        choices["run_dir"], choices, data.description, ckpt_path=choices["ckpt_path"]
+        choices["run_dir"],
+        choices,
+        data.description,
+        ckpt_path=choices["ckpt_path"],
+        training_clips=data.training_clips,
     )
     if isinstance(data, ImageDataModule):
         _tell_skipped(data.images, run.path / "skipped.txt")
@@ -89,7 +108,7 @@ def script(config_name: str) -> None:
             run = train(config)
         except CafVideoError as error:
             print(error, file=sys.stderr)
-            raise SystemExit(2) from error
+            raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
         print(f"Trained: {run}")
 
     try:
@@ -135,12 +154,63 @@ def build(config: Mapping[Any, Any], section: str, **known: Any) -> Any:
         InputError: It describes nothing that can be built; or what the thing itself says.
     """
     try:
-        return instantiate(config[section], **known, _convert_="all")
+        built = instantiate(config[section], **known, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, CafVideoError):
             raise error.__cause__ from None
         reason = " ".join(str(error.__cause__ or error).split())
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", reason)
+        if unknown:
+            raise _unknown(config, f"{section}.{unknown[1]}") from error
         raise InputError(f"{section}: {reason}") from error
+    if isinstance(built, partial):  # which looks at its arguments only when it is called
+        parameters = inspect.signature(built.func).parameters
+        takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        for name in built.keywords.keys() - parameters.keys():
+            if not takes_all:
+                raise _unknown(config, f"{section}.{name}")
+    return built
+
+
+def _require_known(config: DictConfig, choices: dict[str, Any]) -> None:
+    """Refuse a setting that nothing reads: a training must not leave out what it was told."""
+    kind = choices["kind"]
+    text = OmegaConf.to_yaml(config, resolve=False)
+    for name, value in choices.items():
+        # What another setting refers to is used.
+        if name in KNOWN[kind] or re.search(rf"\$\{{{re.escape(name)}[}}.]", text):
+            continue
+        if isinstance(value, dict) and (name == "experiment" or value.keys() & KNOWN[kind]):
+            raise InputError(
+                f"{name}: the settings of this file went under its own name and would not be used: "
+                f"begin it with the line `{EXPERIMENT_BEGINS}`"
+            )
+        raise _unknown(config, name)
+
+
+def _unknown(config: Mapping[Any, Any], name: str) -> InputError:
+    """The failure that names where a setting belongs that is not known where it is."""
+    key = name.rpartition(".")[2]
+    settings = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+    places = [place for place in _places(settings, key) if place != name]
+    section = config if "." not in name else config[name.rpartition(".")[0]]
+    known = sorted(str(one) for one in section if str(one) != key and not str(one).startswith("_"))
+    meant = [f"{name.rpartition('.')[0]}.{one}".lstrip(".") for one in
+             get_close_matches(key, known, n=1)]  # fmt: skip
+    if places or meant:
+        return InputError(f"{name} is no setting: did you mean {' or '.join(places or meant)}?")
+    return InputError(f"{name} is no setting: there are {', '.join(known)}")
+
+
+def _places(settings: Any, key: str, prefix: str = "") -> list[str]:
+    """Where a setting of this name is, with dots."""
+    if not isinstance(settings, dict):
+        return []
+    found = []
+    for name, value in settings.items():
+        found += [f"{prefix}{name}"] if name == key else []
+        found += _places(value, key, f"{prefix}{name}.")
+    return found
 
 
 def build_loss(section: Mapping[str, Any], **known: int) -> Any:

@@ -41,6 +41,8 @@ class ClipCaption:
     neighbour_id: str = ""
     neighbour_label: str = ""
     correct: bool | None = None  # the gate: had the nearest other clip the same label
+    neighbour_session: str = ""
+    distance: float | None = None  # to the neighbour, Euclidean
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,12 @@ def _caption_block(caption: ClipCaption, width: int) -> Image.Image:
         verdict = "✓ right" if caption.correct else "✗ wrong"
         colour = RIGHT if caption.correct else WRONG
         left = 10 + write(block, (0, 42), verdict, font(15, bold=True), colour, width=width)
-    text = f"nearest other clip: {caption.neighbour_label}, {caption.neighbour_id}"
+    parts = [f"nearest other clip: {caption.neighbour_label}, {caption.neighbour_id}"]
+    if caption.neighbour_session:
+        parts.append(f"session {caption.neighbour_session}")
+    if caption.distance is not None:
+        parts.append(f"distance {caption.distance:.3f}")
+    text = " · ".join(parts)
     if left + 40 < width:
         write(block, (left, 42), text, font(15), INK, width=width - left)
     return block
@@ -185,7 +192,7 @@ def _row_block(
 
 def _draw_share(block: Image.Image, left: int, top: int, width: int, share: float) -> None:
     """A thin bar on its track, the number at its right end."""
-    text = f"{100 * share:.0f} %"
+    text = f"{share:.2f}"
     track = width - 48
     filled = round(track * min(max(share, 0.0), 1.0))
     block.paste(FAINT, (left, top, left + track, top + 5))

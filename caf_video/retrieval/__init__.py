@@ -6,17 +6,23 @@ Law: agrees with brute force.
 
 from caf_video.retrieval.index import EmbeddingIndex, Neighbours
 from caf_video.retrieval.metrics import (
+    RankedPrecision,
     RetrievalResult,
     chance_recall,
+    nmi_across_groups,
     normalized_mutual_information,
+    ranked_precision,
     recall_at_k,
 )
 
 __all__ = [
     "EmbeddingIndex",
     "Neighbours",
+    "RankedPrecision",
     "RetrievalResult",
     "chance_recall",
+    "nmi_across_groups",
     "normalized_mutual_information",
+    "ranked_precision",
     "recall_at_k",
 ]

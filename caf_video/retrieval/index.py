@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of embeddings, never the query itself."""
+"""Exact nearest neighbours of embeddings, never the query itself, nor, if asked, its session."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ class Neighbours:
     """The nearest items of each query, nearest first; equally near ones in the order of the index.
 
     Attributes:
-        positions: Their positions in the index, int64, (q, k).
-        distances: Euclidean, float64, (q, k).
+        positions: Their positions in the index, int64, (q, k); -1 where a query whose group is left
+            out has fewer neighbours.
+        distances: Euclidean, float64, (q, k); there infinite.
     """
 
     positions: np.ndarray
@@ -38,12 +39,19 @@ class EmbeddingIndex:
     Args:
         embeddings: One a row, tensor or array (n, d), finite.
         ids: The items' names, all different; without them no item can be left out of a search.
+        groups: What each item belongs to, its session; without them no group can be left out.
 
     Raises:
         InputError: A wrong shape, an id twice, or a non-finite embedding; names the item.
     """
 
-    def __init__(self, embeddings: Tensor | np.ndarray, ids: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        embeddings: Tensor | np.ndarray,
+        ids: Sequence[str] | None = None,
+        *,
+        groups: Sequence[str] | None = None,
+    ) -> None:
         points = embedding_rows(embeddings, ids)
         if not len(points):
             raise InputError("no embedding to search among")
@@ -52,6 +60,10 @@ class EmbeddingIndex:
         if len(self._position) < len(self.ids or ()):
             twice = next(name for name in self.ids or () if (self.ids or ()).count(name) > 1)
             raise InputError(f"item {twice!r} is there twice: keep one embedding of each item")
+        if groups is not None and len(groups) != len(points):
+            raise InputError(f"{len(groups)} groups for embeddings of {len(points)} items")
+        self._code_of_group = {name: code for code, name in enumerate(dict.fromkeys(groups or ()))}
+        self._groups = None if groups is None else self._codes(groups)
         if len(points) > 1 and (points == points[0]).all():
             warnings.warn(
                 f"all {len(points)} embeddings are equal: their neighbours mean nothing",
@@ -76,12 +88,16 @@ class EmbeddingIndex:
         *,
         neighbours: int,
         query_ids: Sequence[str] | None = None,
+        query_groups: Sequence[str] | None = None,
     ) -> Neighbours:
         """Find the nearest items of each query (q, d), leaving out the item of the query's own id.
 
+        With `query_groups` all items of the query's own group are left out too. An id or a group
+        that the index does not have leaves nothing out.
+
         Raises:
-            InputError: A wrong shape or a non-finite query; ids for an index without; or more
-                neighbours than there are other items.
+            InputError: A wrong shape or a non-finite query; ids or groups for an index without; or
+                more neighbours than there are other items.
         """
         rows = embedding_rows(queries, query_ids, name="query")
         count, width = self._points.shape
@@ -92,6 +108,11 @@ class EmbeddingIndex:
             if self.ids is None:
                 raise InputError("queries have ids, but the items of the index have none")
             own = np.array([self._position.get(name, -1) for name in query_ids], dtype=np.int64)
+        own_group = np.full(len(rows), -1)
+        if query_groups is not None:
+            if self._groups is None:
+                raise InputError("queries have groups, but the items of the index have none")
+            own_group = self._codes(query_groups)
         others = count - int((own >= 0).any())
         if not 1 <= neighbours <= others:
             raise InputError(f"{neighbours} neighbours of {others} other items in the index")
@@ -107,7 +128,7 @@ class EmbeddingIndex:
             for begin in range(0, len(pending), step):
                 chunk = pending[begin : begin + step]
                 found, distances, settled = self._nearest(
-                    rows[chunk], own[chunk], asked, neighbours
+                    rows[chunk], own[chunk], own_group[chunk], asked, neighbours
                 )
                 positions[chunk], squared[chunk] = found, distances
                 unsettled.append(chunk[~settled])
@@ -115,8 +136,16 @@ class EmbeddingIndex:
             asked *= 4
         return Neighbours(positions, np.sqrt(squared))
 
+    def _codes(self, groups: Sequence[str]) -> np.ndarray:
+        return np.array([self._code_of_group.get(name, -1) for name in groups], dtype=np.int64)
+
     def _nearest(
-        self, rows: np.ndarray, own: np.ndarray, asked: int, neighbours: int
+        self,
+        rows: np.ndarray,
+        own: np.ndarray,
+        own_group: np.ndarray,
+        asked: int,
+        neighbours: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Order `asked` candidates exactly; also say for which rows none can be missing."""
         if asked == len(self):
@@ -134,9 +163,13 @@ class EmbeddingIndex:
             farthest = np.where(finite, approximate[:, -1] - rounding, -np.inf) * self._scale**2
         squared = ((self._points[candidates] - rows[:, None]) ** 2).sum(axis=2)
         squared[candidates == own[:, None]] = np.inf
+        if self._groups is not None:
+            squared[self._groups[candidates] == own_group[:, None]] = np.inf
         order = np.lexsort((candidates, squared), axis=-1)[:, :neighbours]
         squared = np.take_along_axis(squared, order, axis=1)
-        return np.take_along_axis(candidates, order, axis=1), squared, squared[:, -1] < farthest
+        found = np.take_along_axis(candidates, order, axis=1)
+        settled = (squared[:, -1] < farthest) | (asked == len(self))
+        return np.where(np.isfinite(squared), found, -1), squared, settled
 
 
 def embedding_rows(

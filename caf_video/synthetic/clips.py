@@ -13,7 +13,7 @@ import numpy as np
 from caf_video.data.clip_boxes import BOX_COLUMNS
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import unwritable, written_whole
+from caf_video.files import remember_ours, require_ours, unwritable, written_whole
 from caf_video.synthetic.processes import in_processes
 from caf_video.synthetic.render import render_clip
 from caf_video.synthetic.world.camera import HEIGHT, WIDTH
@@ -82,6 +82,8 @@ def write_driving_clips(
     jobs = list(driving_clips(train_sessions, val_sessions, test_sessions, seed))
     if not jobs:
         raise InputError("0 sessions asked for: nothing to render")
+    tables = out / "manifest.csv", out / "boxes.csv"
+    require_ours(*tables, failure=SyntheticClipsError)
     try:
         missing = [job for job in jobs if not _video_path(out, job).is_file()]
         out.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,8 @@ def write_driving_clips(
             out / "manifest.csv",
         )  # fmt: skip
         _write_boxes(jobs, out / "boxes.csv")
+        for table in tables:
+            remember_ours(table, SyntheticClipsError)
     except OSError as error:
         raise unwritable(out, error, SyntheticClipsError) from error
     return out / "manifest.csv"

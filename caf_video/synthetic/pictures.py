@@ -11,7 +11,7 @@ from PIL import Image
 
 from caf_video.data.images import Box, ImageError, image_size
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import written_whole
+from caf_video.files import remember_ours, require_ours, written_whole
 from caf_video.synthetic.picture_scene import (
     PICTURE_CLASSES,
     picture_box,
@@ -84,14 +84,16 @@ def write_pictures(
     jobs = list(picture_jobs(train_per_class, val_per_class, test_per_class, seed))
     if not jobs:
         raise InputError("0 pictures asked for: nothing to render")
+    table = out / "images.csv"
+    require_ours(table, failure=PicturesError)
     work = partial(_write_picture, out=out, size=size)
     with closing(in_processes(work, jobs, workers)) as rendered:
         done: Iterable[tuple[PictureJob, Box]] = rendered
         if track is not None:
             done = track(done, description="Rendering pictures", total=len(jobs))
         boxes = dict(done)
-    table = out / "images.csv"
     _write_table([(job, boxes[job]) for job in jobs], table)
+    remember_ours(table, PicturesError)
     return table
 
 

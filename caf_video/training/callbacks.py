@@ -1,9 +1,10 @@
-"""What watches over a training: checkpoints, Ctrl-C, a loss that is no number, a full disk."""
+"""What watches over a training: checkpoints, Ctrl-C, a loss that is no number, disk, log."""
 
+import logging
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,16 +13,19 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from caf_video.errors import CafVideoError
+from caf_video.clock import ProgressClock
+from caf_video.errors import CafVideoError, Interrupted
 from caf_video.files import unwritable
 from caf_video.training.checkpoint import KEY, RunRecord, plain_record
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingError(CafVideoError):
     """A training that cannot begin, or cannot go on."""
 
 
-class TrainingInterrupted(TrainingError):
+class TrainingInterrupted(TrainingError, Interrupted):
     """A training that was asked to stop. Says how to go on."""
 
 
@@ -117,6 +121,14 @@ class RunCheckpoints(pl.Callback):
             self._save(trainer, self._best)
         self._save(trainer, self._last)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where no epoch was validated, by the trainer's settings, the last is the best known."""
+        if self._metric is not None and self._best_so_far == -math.inf:
+            logger.warning(
+                "the training ended before its first validation: best.ckpt is its last state"
+            )
+            self._save(trainer, self._best)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -138,3 +150,36 @@ class RunCheckpoints(pl.Callback):
             raise unwritable(
                 file, error, TrainingError, again="go on with ckpt_path=last"
             ) from error
+
+
+class ProgressLines(pl.Callback):
+    """A line on how far the training is, for a log: every 5 % of its steps or half a minute.
+
+    Args:
+        line: Takes it.
+    """
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        self._line = line
+        self._began: ProgressClock | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        total = int(trainer.estimated_stepping_batches)
+        self._began = ProgressClock("Training", total, done=trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Say how far it is, if it is time."""
+        if self._began is None:
+            return
+        line = self._began.line(trainer.global_step)
+        if line is not None:
+            loss = trainer.callback_metrics.get("loss")
+            self._line(line if loss is None else f"{line}, loss {float(loss):.4f}")

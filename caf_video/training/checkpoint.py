@@ -1,9 +1,10 @@
 """What a trained network leaves on disk, and how it comes back: plain values and tensors."""
 
 import dataclasses
+import hashlib
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +46,11 @@ class RunRecord:
         description: What made the inputs it was trained on.
         label_names: Of its training set; a classifier's outputs are in their order.
         config: The settings of the training.
+        training_clips: Which event each clip was that it was trained on, by clip id ("" where that
+            is not known): those it must not be tested on. None for images, and in checkpoints that
+            were written before this was remembered.
+        training_sha256: Their digest.
+        features_from_run: The way from the run's folder to the features, so that both can move.
     """
 
     kind: str
@@ -53,6 +59,9 @@ class RunRecord:
     description: Description
     label_names: list[str]
     config: dict[str, Any]
+    training_clips: dict[str, str] | None = field(default=None, kw_only=True)
+    training_sha256: str = field(default="", kw_only=True)
+    features_from_run: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,12 @@ class LoadedRun(RunRecord):
     checkpoint: Path
     model: nn.Module
     step: int
+
+    @property
+    def folder(self) -> Path:
+        """That of the run."""
+        folder = self.checkpoint.parent
+        return folder.parent if folder.name == "checkpoints" else folder
 
     @torch.no_grad()
     def embed(self, inputs: Tensor) -> Tensor:
@@ -122,9 +137,14 @@ def load_run(run: str | Path) -> ClipRun | ImageRun:
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
         if not path.is_file():
+            last = path.with_name("last.ckpt")
+            mend = (
+                f"it stopped before its first validation: name {last} to use it as it is"
+                if last.is_file()
+                else f"train one with `caf-video train run_dir={run}`"
+            )
             raise CheckpointError(
-                f"{run} holds no trained network (no checkpoints/best.ckpt): "
-                f"train one with `caf-video train run_dir={run}`"
+                f"{run} holds no trained network (no checkpoints/best.ckpt): {mend}"
             )
     checkpoint = read_checkpoint(path)
     record = record_of(checkpoint, path)
@@ -206,6 +226,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not wanted <= checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
     return checkpoint
+
+
+def digest_of_clips(clips: Mapping[str, str] | None) -> str:
+    """SHA-256 of clip ids and events in order; "" of None."""
+    if clips is None:
+        return ""
+    lines = "".join(f"{clip_id}\t{clips[clip_id]}\n" for clip_id in sorted(clips))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def plain_record(record: RunRecord) -> dict[str, Any]:

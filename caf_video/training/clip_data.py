@@ -6,8 +6,9 @@ from typing import cast
 from torch import Tensor
 
 from caf_video.data.clips import require_evaluable, require_trainable
-from caf_video.data.features import FeatureStore, StoreDescription
+from caf_video.data.features import StoreDescription
 from caf_video.data.manifest import SPLITS, Clip, read_clips
+from caf_video.data.stores import open_store
 from caf_video.metric_learning import PKBatchSampler
 from caf_video.training.clip_maps import ClipMaps
 from caf_video.training.datamodule import BatchesDataModule
@@ -51,7 +52,7 @@ class FeatureDataModule(BatchesDataModule):
         memory_gb: float = 4.0,
     ) -> None:
         super().__init__(seed=seed, evaluation_batch_size=evaluation_batch_size)
-        self._store = FeatureStore.open(features)
+        self._store = open_store(features)
         self._classes_per_batch = classes_per_batch
         self._samples_per_class = samples_per_class
         self._batches_per_epoch = batches_per_epoch
@@ -67,6 +68,11 @@ class FeatureDataModule(BatchesDataModule):
     def validates(self) -> bool:
         """True: `setup` refuses clips without a val split."""
         return True
+
+    @property
+    def training_clips(self) -> dict[str, str]:
+        """The event of every training clip by its id."""
+        return {clip.clip_id: self._store.event(clip.clip_id) for clip in self.clips["train"]}
 
     def labels(self, split: str) -> list[str]:
         """The label of every clip of a split."""

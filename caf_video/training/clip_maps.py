@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.data.features import FeatureStore
+from caf_video.data.stores import ClipStore
 
 
 class ClipMaps:
@@ -21,7 +21,7 @@ class ClipMaps:
         FeatureStoreError: A clip's features are missing, damaged or not finite.
     """
 
-    def __init__(self, store: FeatureStore, clip_ids: Sequence[str], *, memory_gb: float) -> None:
+    def __init__(self, store: ClipStore, clip_ids: Sequence[str], *, memory_gb: float) -> None:
         self._store = store
         self._clip_ids = clip_ids
         described = store.description

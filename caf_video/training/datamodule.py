@@ -41,6 +41,11 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
     def validates(self) -> bool:
         """Whether there is a val split."""
 
+    @property
+    def training_clips(self) -> dict[str, str] | None:
+        """The event of every training clip by its id; None where samples are no clips."""
+        return None
+
     @abstractmethod
     def labels(self, split: str) -> list[str]:
         """The label of every sample of a split."""

@@ -7,10 +7,13 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 """
 
 import logging
+import os
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,12 +24,13 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
-from caf_video.files import unwritable
-from caf_video.training.callbacks import RunCheckpoints, TrainingError
+from caf_video.files import is_ours, remember_ours, require_ours, unwritable
+from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
     Description,
     RunRecord,
+    digest_of_clips,
     read_checkpoint,
     record_of,
     require_same_inputs,
@@ -81,6 +85,7 @@ class RunFolder:
         description: Description,
         *,
         ckpt_path: str | None = None,
+        training_clips: Mapping[str, str] | None = None,
     ) -> "RunFolder":
         """Make the folder of a new training, or find where one stopped, and write config.yaml.
 
@@ -91,15 +96,17 @@ class RunFolder:
             config: Every setting, plain values.
             description: What made the inputs to train on.
             ckpt_path: "last" to go on from last.ckpt, None to begin.
+            training_clips: What to train on, by clip id; None for images.
 
         Raises:
             TrainingError: The folder is a file, cannot be written, or holds a run already.
             CheckpointError: There is nothing to go on from, or it was trained with other settings
-                or on other inputs.
+                or on other inputs or clips.
             InputError: `ckpt_path` is something else.
         """
         folder = Path(folder)
         last = folder / "checkpoints" / "last.ckpt"
+        config_file = folder / "config.yaml"
         if ckpt_path not in (None, "last"):
             raise InputError(f"ckpt_path={ckpt_path}: it is 'last', to go on, or null, to begin")
         if folder.exists() and not folder.is_dir():
@@ -110,6 +117,9 @@ class RunFolder:
                     f"{folder} already holds a run: go on with ckpt_path=last, "
                     "or choose another run_dir"
                 )
+            if not is_ours(config_file):
+                require_ours(config_file, folder / "metrics.csv", folder / "curves.png",
+                             failure=TrainingError)  # fmt: skip
             run = cls(folder, config, None, 0)
         else:
             if not last.is_file():
@@ -121,11 +131,13 @@ class RunFolder:
             record = record_of(checkpoint, last)
             _require_same_settings(folder, record.config, config)
             require_same_inputs(last, record.description, description)
+            _require_same_clips(folder, record.training_clips, training_clips)
             run = cls(folder, config, last, checkpoint["global_step"])
         try:
             last.parent.mkdir(parents=True, exist_ok=True)
             text = OmegaConf.to_yaml(OmegaConf.create(config))
-            (folder / "config.yaml").write_text(text, encoding="utf-8")
+            config_file.write_text(text, encoding="utf-8")
+            remember_ours(config_file, TrainingError)
         except OSError as error:
             raise unwritable(folder, error, TrainingError) from error
         return run
@@ -167,19 +179,27 @@ def train_run(
         description=data.description,
         label_names=data.label_names,
         config=run.config,
+        training_clips=data.training_clips,
+        training_sha256=digest_of_clips(data.training_clips),
+        features_from_run=_way(run.path, run.config.get("features")),
     )
     checkpoints = RunCheckpoints(
         run.path / "checkpoints", record, metric=module.metric if data.validates else None
     )
     unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
-    bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)] if progress_bar else []
+    terminal = sys.stderr.isatty() or sys.stdout.isatty()
+    bar: list[pl.Callback] = []
+    if progress_bar and terminal:
+        bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)]
+    elif progress_bar:
+        bar = [ProgressLines(partial(print, file=sys.stderr, flush=True))]
     with _quiet_lightning():
         try:
             trainer = make_trainer(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
-                enable_progress_bar=progress_bar,
+                enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,
                 enable_checkpointing=False,  # ours saves
                 num_sanity_val_steps=0,  # a metric of a few samples checks nothing
@@ -219,6 +239,28 @@ def _require_same_settings(folder: Path, before: dict[str, Any], now: dict[str, 
                 f"{folder} was trained with {name}={old.get(name)}, not {new.get(name)}: "
                 "go on with the same settings, or choose another run_dir"
             )
+
+
+def _way(folder: Path, features: str | None) -> str:
+    """From a run's folder to its features; "" where there is none, or on another drive."""
+    if features is None:
+        return ""
+    try:
+        return Path(os.path.relpath(features, folder.resolve())).as_posix()
+    except ValueError:
+        return ""
+
+
+def _require_same_clips(
+    folder: Path, before: Mapping[str, str] | None, now: Mapping[str, str] | None
+) -> None:
+    if before is None or now is None or before.keys() == now.keys():
+        return
+    raise CheckpointError(
+        f"{folder} was trained on other clips: {len(before.keys() - now.keys())} of "
+        f"{len(before)} are not in the train split any more, {len(now.keys() - before.keys())} are "
+        "new: put the splits back, or choose another run_dir"
+    )
 
 
 def _kept(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from caf_video.attention import feature_norm, filters_to_heatmaps
+from caf_video.attention import feature_norm, filters_to_heatmaps, mostly_negative
 from caf_video.attention.heatmap import resize_maps
 from caf_video.errors import InputError
 
@@ -43,3 +43,12 @@ def test_the_norm_of_a_feature_map_is_over_its_channels(generator) -> None:
     norms = feature_norm(maps)
     assert norms.shape == (2, 3, 5, 6)
     torch.testing.assert_close(norms[1, 2, 3, 4], maps[1, 2, :, 3, 4].norm())
+
+
+def test_a_filter_is_mostly_negative_by_its_mass_and_not_by_its_cells() -> None:
+    filters = torch.tensor([[[-1.0, -1.0, 1.5]], [[-1.0, -1.0, 2.5]], [[3.0, -1.0, -2.5]]])
+    expected = []
+    for cells in filters.flatten(1).tolist():
+        against = sum(-cell for cell in cells if cell < 0)
+        expected.append(against > sum(cell for cell in cells if cell > 0))
+    assert mostly_negative(filters).tolist() == expected == [True, False, True]

@@ -82,7 +82,7 @@ def test_there_is_a_completion_script_for_the_shell(shell: str) -> None:
 
 def test_the_shell_completes_commands_and_options() -> None:
     done = caf_video(_CAF_VIDEO_COMPLETE="complete_bash", COMP_WORDS="caf-video ex", COMP_CWORD="1")
-    assert done.stdout.split() == ["extract", "explain"]
+    assert done.stdout.split() == ["extract", "export", "explain"]
     done = caf_video(
         _CAF_VIDEO_COMPLETE="complete_bash", COMP_WORDS="caf-video explain --only", COMP_CWORD="2"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 GRID = 4  # cells a side: 13 bits of the frame's number, then red, green and blue
 BITS = GRID * GRID - 3
@@ -122,6 +123,19 @@ def numbered_video(tmp_path: Path) -> NumberedVideo:
 
     def write(name: str = "drive.mp4", frame_count: int = 20, **options: object) -> Path:
         return write_numbered_video(tmp_path / name, frame_count, **options)
+
+    return write
+
+
+@pytest.fixture
+def numbered_frames() -> Callable[..., Path]:
+    """`numbered_frames(folder, names)` writes pictures; the one of place i shows the number i."""
+
+    def write(folder: Path, names: Sequence[str], size: tuple[int, int] = (48, 64)) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            Image.fromarray(draw_number(number, size)).save(folder / name)
+        return folder
 
     return write
 

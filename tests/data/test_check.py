@@ -63,6 +63,50 @@ def test_bad_clips_say_why_in_one_line_and_the_others_go_on(
     assert "clip 'late': start 30.0 s is after the end" in checks[3].reason
 
 
+def test_events_that_do_not_fit_their_video_are_reported(
+    numbered_video: Callable[..., Path],
+) -> None:
+    """A video of one second, 25 frames: nothing is read as something else."""
+    video = numbered_video("drive.mp4", 25)
+    clips = [
+        Clip("past", video, "l", 0.5, 2.1),
+        Clip("little past", video, "l", 0.5, 1.9),
+        Clip("two frames", video, "l", 0.4, 0.48),
+        Clip("three frames", video, "l", 0.4, 0.52),
+        Clip("other rate", video, "l", 0.4, 0.8, fps=30),
+        Clip("its rate", video, "l", 0.4, 0.8, fps=24.9),
+    ]
+    reasons = {c.clip.clip_id: c.reason for c in check_clips(clips, timesteps=3, workers=1)}
+    assert reasons == {
+        "past": "clip 'past': end 2.1 s is after the end of drive.mp4 (1.000 s)",
+        "little past": "",
+        "two frames": "clip 'two frames': of drive.mp4 it has 2 frame(s), fewer than the 3 "
+        "timesteps",
+        "three frames": "",
+        "other rate": "clip 'other rate': fps is 30, but drive.mp4 has 25 frames a second: "
+        "correct it",
+        "its rate": "",
+    }
+
+
+def test_a_raw_stream_takes_times_in_seconds_with_a_rate_alone(
+    numbered_video: Callable[..., Path],
+) -> None:
+    video = numbered_video("video.hevc", 20, codec="libx265", size=(72, 96), container="hevc")
+    clips = [
+        Clip("whole", video, "l"),
+        Clip("seconds", video, "l", 0.5, 0.8),
+        Clip("with a rate", video, "l", 0.5, 0.8, fps=20),
+        Clip("later", video, "l", 0.9, fps=20),
+    ]
+    whole, seconds, rated, later = check_clips(clips, timesteps=3, workers=1)
+    assert whole.ok and whole.info is not None and not whole.info.has_clock
+    assert "video.hevc does not tell its frame rate" in seconds.reason
+    assert "column 'fps'" in seconds.reason and "--fps" in seconds.reason
+    assert rated.ok and rated.info is not None and rated.info.duration_seconds == 1.0
+    assert "it has 2 frame(s)" in later.reason
+
+
 def test_hangs_and_crashes_are_named_and_their_process_replaced(misbehave: Callable) -> None:
     clips = clips_that("good", "hang", "good", "crash", "refuse", "exit", "good", "good")
     begin = time.monotonic()

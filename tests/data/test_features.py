@@ -143,7 +143,7 @@ OTHER: dict[str, Any] = {
     "timesteps": 4,
     "candidates": 1,
     "precision": "bfloat16",
-    "normalisation": "bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5",
+    "normalization": "bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5",
     "revision": "a commit",
 }
 

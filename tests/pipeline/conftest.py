@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
-from caf_video.data.manifest import Clip, write_manifest
+from caf_video.data.manifest import Clip, read_manifest, write_manifest
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.rendering import VideoWriter
-from caf_video.training.checkpoint import FORMAT, KEY, RunRecord, plain_record
+from caf_video.training.checkpoint import FORMAT, KEY, RunRecord, digest_of_clips, plain_record
 
 HEIGHT, WIDTH = 64, 128
 GRID = (2, 4)
@@ -144,7 +144,8 @@ def write_known_run(root: Path) -> KnownRun:
         maps[:, candidates // 2, :, :, 0] = GRID[1] * torch.tensor(frames)[:, :, None]
         indices = torch.zeros(3, candidates, dtype=torch.int64)
         indices[:, candidates // 2] = torch.tensor(FRAMES)
-        store.write(ClipFeatures(clip_id, maps, indices, indices / 10), "known")
+        features = ClipFeatures(clip_id, maps, indices, indices / 10)
+        store.write(features, "known", event=f"event of {clip_id}")
         for frame in range(9):
             # The box is on the left, in training on the right, and wanders a pixel a frame. Of a
             # test clip evidence is visible from frame 4 on, so in two of its sampled frames.
@@ -164,6 +165,8 @@ def shade(clip: int, frame: int) -> int:
 
 
 def write_checkpoint(folder: Path, model: RecurrentEmbedder, store: FeatureStore) -> None:
+    names = [clip.clip_id for clip in read_manifest(store.manifest_path) if clip.split == "train"]
+    training_clips = {name: store.event(name) for name in names}
     record = RunRecord(
         kind="recurrent",
         hyperparameters=model.hyperparameters,
@@ -171,6 +174,8 @@ def write_checkpoint(folder: Path, model: RecurrentEmbedder, store: FeatureStore
         description=store.description,
         label_names=[TO_LEFT, TO_RIGHT, STOP],
         config={"kind": "recurrent", "seed": SEED, "features": str(store.folder)},
+        training_clips=training_clips,
+        training_sha256=digest_of_clips(training_clips),
     )
     assert plain_record(record)["format"] == FORMAT
     weights = {f"model.{name}": values for name, values in model.state_dict().items()}
@@ -185,6 +190,12 @@ def write_checkpoint(folder: Path, model: RecurrentEmbedder, store: FeatureStore
 def known_run(tmp_path_factory: pytest.TempPathFactory) -> KnownRun:
     """A run that several tests read, and none spoils."""
     return write_known_run(tmp_path_factory.mktemp("known"))
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[[Path], KnownRun]:
+    """Write such a run to a folder."""
+    return write_known_run
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """The figures of an evaluation, for a run whose neighbours are known on paper."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from caf_video.data.manifest import write_manifest
 from caf_video.pipeline.evaluate import FROZEN, UNTRAINED, evaluate
 from caf_video.pipeline.opened import open_run, split_maps, untrained
 
@@ -43,7 +47,7 @@ def test_chance_is_that_of_the_split_that_is_measured(known_run, evaluation) -> 
     """Of test's 2, 2 and 3 clips: four with one other of six, three with two; of train's 2, 2, 2:
     one other of five."""
     assert evaluation.record()["chance"] == pytest.approx((4 * 1 / 6 + 3 * 2 / 6) / 7)
-    assert evaluate(known_run.folder, split="train").chance == pytest.approx(1 / 5)
+    assert evaluate(known_run.folder, split="train").all_others.chance == pytest.approx(1 / 5)
 
 
 def recall_by_loops(embeddings: np.ndarray, labels: list[str], k: int) -> float:
@@ -86,7 +90,7 @@ def test_the_baselines_are_those_of_frozen_features_and_of_the_first_weights(
 
 def test_frozen_features_of_these_clips_do_not_know_the_order_of_frames(evaluation) -> None:
     """Their means over frames: left_a and right_a are nearly alike, told apart by order alone."""
-    assert evaluation.baselines[FROZEN][1] < 5 / 7
+    assert evaluation.all_others.baselines[FROZEN][1] < 5 / 7
 
 
 def test_the_untrained_network_has_the_first_weights_of_its_seed_and_is_not_the_trained(
@@ -105,3 +109,97 @@ def test_the_untrained_network_has_the_first_weights_of_its_seed_and_is_not_the_
     assert before.model.channel_mean.tolist() == [1.0, 2.0]
     assert before.model.channel_std.tolist() == [3.0, 4.0]
     assert not before.model.training
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+DRIVES = {"left_a": "p", "left_b": "q", "stop_c": "q", "right_a": "p", "right_b": "p",
+          "stop_a": "p", "stop_b": "q"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def in_two_drives(write_run, tmp_path_factory):
+    known = write_run(tmp_path_factory.mktemp("drives"))
+    clips = [replace(clip, session=DRIVES.get(clip.clip_id, clip.session)) for clip in known.clips]
+    write_manifest(clips, known.store.manifest_path)
+    return known, evaluate(known.folder)
+
+
+def nearest_by_loops(known, *, other_sessions: bool) -> dict[str, str]:
+    found = {}
+    for name in known.nearest:
+        others = [
+            other
+            for other in known.nearest
+            if other != name and not (other_sessions and DRIVES[other] == DRIVES[name])
+        ]
+        found[name] = min(
+            others, key=lambda other: math.dist(known.embedding(name), known.embedding(other))
+        )
+    return found
+
+
+def test_neighbours_are_recorded_among_all_others_and_among_other_sessions(in_two_drives) -> None:
+    known, evaluation = in_two_drives
+    labels = {clip.clip_id: clip.label for clip in known.clips}
+    record = evaluation.record()
+    everyone = nearest_by_loops(known, other_sessions=False)
+    others = nearest_by_loops(known, other_sessions=True)
+    assert everyone == known.nearest and others != everyone
+    for clip in record["clips"]:
+        name, apart = clip["clip_id"], clip["other_sessions"]
+        assert clip["session"] == DRIVES[name]
+        assert clip["nearest"] == everyone[name]
+        assert apart["nearest"] == others[name]
+        assert apart["nearest_session"] == DRIVES[others[name]] != DRIVES[name]
+        assert apart["nearest_label"] == labels[others[name]]
+        wanted = math.dist(known.embedding(name), known.embedding(others[name]))
+        assert apart["distance"] == pytest.approx(wanted, rel=2e-2)
+        # Clips to the right are all of one drive: no other session has a right answer.
+        right = labels[others[name]] == labels[name]
+        assert apart["correct"] is clip["gate"] is right
+    assert record["gate"] == "other_sessions"
+
+
+def test_figures_of_other_sessions_are_counted_by_hand(in_two_drives) -> None:
+    known, evaluation = in_two_drives
+    record = evaluation.record()
+    labels = {clip.clip_id: clip.label for clip in known.clips}
+    others = nearest_by_loops(known, other_sessions=True)
+    counted = [name for name in known.nearest if not name.startswith("right")]
+    apart = record["other_sessions"]
+    share = np.mean([labels[others[name]] == labels[name] for name in counted])
+    assert apart["recall@1"] == pytest.approx(share)
+    assert apart["excluded"] == 2 and record["excluded"] == 0
+    assert apart["recall@8"] == 1.0
+    # left_a has 1 right of 3 others in q, left_b 1 of 4 in p, stop_a 2 of 3, stop_b and c 1 of 4.
+    assert apart["chance"] == pytest.approx((1 / 3 + 1 / 4 + 2 / 3 + 1 / 4 + 1 / 4) / 5)
+    same = [DRIVES[known.nearest[name]] == DRIVES[name] for name in known.nearest]
+    assert record["nearest_of_own_session"] == pytest.approx(np.mean(same))
+    assert record["recall@1"] == pytest.approx(5 / 7)  # among all others, as ever
+    for figures in (record, apart):
+        for part in (figures, *figures["baselines"].values()):
+            assert 0 <= part["nmi"] <= 1
+        assert 0 <= figures["map@r"] <= figures["r_precision"] <= 1
+
+
+def test_where_no_class_has_clips_of_two_sessions_the_gate_is_of_all_others(
+    make_known_run,
+) -> None:
+    known = make_known_run()
+    clips = [replace(clip, session=f"{clip.split} {clip.label}") for clip in known.clips]
+    write_manifest(clips, known.store.manifest_path)
+    evaluation = evaluate(known.folder)
+    record = evaluation.record()
+    assert record["gate"] == "all_others" and record["other_sessions"] is None
+    assert evaluation.gate is evaluation.result
+    assert all(clip["gate"] is clip["correct"] for clip in record["clips"])
+    assert all(clip["other_sessions"] == {} for clip in record["clips"])
+
+
+def test_sessions_of_one_clip_change_nothing(evaluation) -> None:
+    record = evaluation.record()
+    assert record["nearest_of_own_session"] == 0.0 and record["gate"] == "other_sessions"
+    for name in ("recall@1", "recall@8", "chance", "per_class", "excluded", "map@r"):
+        assert record["other_sessions"][name] == record[name], name
+    assert all(clip["gate"] is clip["correct"] for clip in record["clips"])

@@ -28,6 +28,12 @@ class LooksLeft(nn.Module):
         linear.weight = nn.Parameter(weights, requires_grad=False)
         self.tail = nn.Sequential(nn.Flatten(), linear)
 
+    def require_head(self) -> None:
+        """It has one."""
+
+    def size_for(self, height: int, width: int) -> tuple[int, int]:
+        return height, width
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return nn.functional.avg_pool2d(images[:, :1], 16)
 

@@ -87,7 +87,7 @@ def test_an_argument_of_the_loss_itself_goes_to_the_loss() -> None:
             {"_target_": "caf_video.metric_learning.NPairLoss", "miner": HARD},
             "loss.miner: NPairLoss has no such setting",
         ),
-        ({**TRIPLET, "marge": 1}, "loss: .*marge"),
+        ({**TRIPLET, "marge": 1}, "loss.marge is no setting"),
         ({**TRIPLET, "miner": {"_target_": "no.where"}}, "loss.miner: Error loading"),
         ({**TRIPLET, "normalize": "sometimes"}, "loss.normalize=sometimes"),
         ({**PROXIES, "num_classes": 9}, "loss.num_classes=9 comes from the data"),

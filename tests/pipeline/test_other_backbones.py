@@ -134,7 +134,7 @@ def with_weights_in_a_file(name: str, folder: Path) -> Backbone:
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_whole_chain(kind, name_of, manifest, tmp_path, monkeypatch) -> None:
     backbone = with_weights_in_a_file(name_of(kind), tmp_path)
-    store = extract(manifest, tmp_path / "features", backbone=backbone, size=SIZE, workers=0)
+    store = extract(manifest, tmp_path / "features", backbone=backbone, size=SIZE, workers=0).store
     told = json.loads((store.folder / "store.json").read_text())
     assert told["backbone"] == backbone.name and told["backbone"].startswith(name_of(kind)[:3])
     assert told["weights_sha256"] == backbone.weights_sha256
@@ -249,8 +249,8 @@ def test_images_are_trained_on_it_and_localised(kind, main, name_of, tmp_path) -
     network = load_backbone(name, weights="none")
     assert subject.backbone == network.name
     frames = random.integers(256, size=(1, 70, 80, 3), dtype=np.uint8)
-    images = subject.network.preprocessing((64, 64))(frames)
+    images = subject.halves.preprocessing((64, 64))(frames)
     assert torch.equal(images, network.preprocessing((64, 64))(frames))
-    maps = subject.network.features(images)
+    maps = subject.halves.features(images)
     assert maps.shape == (1, network.channels, *network.grid((64, 64)))
-    assert subject.network.tail(maps).shape == (1, 128 if main == "retrieval" else 2)
+    assert subject.halves.tail(maps).shape == (1, 128 if main == "retrieval" else 2)

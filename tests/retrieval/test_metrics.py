@@ -7,7 +7,13 @@ from sklearn.metrics import normalized_mutual_info_score
 from torchmetrics.retrieval import RetrievalHitRate
 
 from caf_video.errors import InputError
-from caf_video.retrieval import chance_recall, normalized_mutual_information, recall_at_k
+from caf_video.retrieval import (
+    chance_recall,
+    nmi_across_groups,
+    normalized_mutual_information,
+    ranked_precision,
+    recall_at_k,
+)
 
 
 def recall_by_loops(points: np.ndarray, labels: list[str], k: int) -> float:
@@ -179,3 +185,145 @@ def test_nmi_of_as_many_classes_as_items_is_defined(generator: torch.Generator) 
     points = torch.randn(5, 3, generator=generator)
     assert normalized_mutual_information(points, list("abcde")) == pytest.approx(1.0)
     assert normalized_mutual_information(points, list("aaaaa")) == 1.0
+
+
+# --- neighbours of other groups alone -------------------------------------------------------------
+
+
+def grouped_points(
+    generator: torch.Generator, count: int = 70
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Points of classes, in drives that look alike more than the classes do."""
+    points, labels = labelled_points(generator, count=count, classes=5)
+    codes = torch.randint(0, 9, (count,), generator=generator)
+    drives = 3 * torch.randn(9, 5, generator=generator, dtype=torch.float64)
+    return (points + drives[codes]).numpy(), labels, [f"drive {code}" for code in codes.tolist()]
+
+
+def ranked_by_loops(
+    points: np.ndarray, labels: list[str], groups: list[str] | None
+) -> list[tuple[int, list[int]]]:
+    """Each item with a right answer, and the others that it may find, nearest first."""
+    found = []
+    for i in range(len(points)):
+        others = [j for j in range(len(points)) if j != i]
+        if groups is not None:
+            others = [j for j in others if groups[j] != groups[i]]
+        if any(labels[j] == labels[i] for j in others):
+            others.sort(key=lambda j: (((points[i] - points[j]) ** 2).sum(), j))
+            found.append((i, others))
+    return found
+
+
+def test_recall_and_chance_across_groups_agree_with_loops(generator: torch.Generator) -> None:
+    points, labels, groups = grouped_points(generator)
+    labels[0] = "alone"
+    ranked = ranked_by_loops(points, labels, groups)
+    result = recall_at_k(points, labels, groups=groups, ks=(1, 2, 8, 60))
+    for k in (1, 2, 8, 60):
+        hits = [any(labels[j] == labels[i] for j in others[:k]) for i, others in ranked]
+        assert result.recall[k] == np.mean(hits)
+    assert result.recall[1] != recall_at_k(points, labels, ks=(1,)).recall[1]
+    assert np.flatnonzero(result.counted).tolist() == [i for i, _ in ranked]
+    assert result.nearest[result.counted].tolist() == [others[0] for _, others in ranked]
+    chance = [np.mean([labels[j] == labels[i] for j in others]) for i, others in ranked]
+    assert chance_recall(labels, groups=groups) == pytest.approx(np.mean(chance))
+
+
+def test_items_that_are_groups_of_their_own_are_measured_as_without_groups(
+    generator: torch.Generator,
+) -> None:
+    points, labels = labelled_points(generator)
+    groups = [str(number) for number in range(len(labels))]
+    one, other = recall_at_k(points, labels), recall_at_k(points, labels, groups=groups)
+    assert one.recall == other.recall and one.per_class == other.per_class
+    np.testing.assert_array_equal(one.nearest, other.nearest)
+    assert chance_recall(labels) == pytest.approx(chance_recall(labels, groups=groups))
+    assert ranked_precision(points, labels) == ranked_precision(points, labels, groups=groups)
+
+
+def test_two_moments_of_a_drive_by_hand() -> None:
+    """Each clip lies beside the other of its drive and class; across drives it finds the wrong."""
+    points = np.array([[0.0], [0.1], [1.0], [1.1], [5.0], [5.1]])
+    labels, drives = list("aabbaa"), list("ppqqrr")
+    assert recall_at_k(points, labels, ks=(1,)).recall[1] == 1.0
+    across = recall_at_k(points, labels, groups=drives, ks=(1, 2, 4))
+    assert across.nearest.tolist() == [2, 2, 1, 1, 3, 3]
+    assert across.counted.tolist() == [True, True, False, False, True, True]
+    assert across.excluded == 2 and across.per_class == {"a": 0.0}
+    assert across.recall == {1: 0.0, 2: 0.0, 4: 1.0}
+    assert chance_recall(labels, groups=drives) == 0.5
+
+
+def test_a_group_that_is_alone_has_no_neighbour() -> None:
+    points = np.arange(4.0)[:, None]
+    with pytest.raises(InputError, match="no class has samples of two groups"):
+        recall_at_k(points, list("aabb"), groups=list("ppqq"))
+    with pytest.raises(InputError, match="3 groups for 4 labels"):
+        recall_at_k(points, list("aabb"), groups=list("ppq"))
+    with pytest.raises(InputError, match="one group"):
+        nmi_across_groups(points, list("aabb"), list("pppp"))
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_ranked_precision_agrees_with_loops(generator: torch.Generator, across: bool) -> None:
+    points, labels, drives = grouped_points(generator)
+    groups = drives if across else None
+    precisions, averages = [], []
+    for i, others in ranked_by_loops(points, labels, groups):
+        right = [labels[j] == labels[i] for j in others]
+        count = sum(right)
+        precisions.append(sum(right[:count]) / count)
+        averages.append(
+            sum(sum(right[: k + 1]) / (k + 1) for k in range(count) if right[k]) / count
+        )
+    found = ranked_precision(points, labels, groups=groups)
+    assert found.r_precision == pytest.approx(np.mean(precisions))
+    assert found.map_at_r == pytest.approx(np.mean(averages))
+
+
+def test_ranked_precision_agrees_with_pytorch_metric_learning(generator: torch.Generator) -> None:
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    points, labels = labelled_points(generator, count=60)
+    labels[3] = "alone"
+    codes = torch.tensor([sorted(set(labels)).index(label) for label in labels])
+    calculator = AccuracyCalculator(
+        include=("mean_average_precision_at_r", "r_precision"), k="max_bin_count",
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    peer = calculator.get_accuracy(points.float(), codes)
+    found = ranked_precision(points.float(), labels)
+    assert found.map_at_r == pytest.approx(peer["mean_average_precision_at_r"], abs=1e-6)
+    assert found.r_precision == pytest.approx(peer["r_precision"], abs=1e-6)
+
+
+def test_clusters_of_other_groups_name_the_classes_only_where_classes_are_alike_across_them(
+    generator: torch.Generator,
+) -> None:
+    labels = [str(i % 3) for i in range(90)]
+    drives = [str(i % 10) for i in range(90)]
+    noise = 0.1 * torch.randn(90, 6, generator=generator)
+    by_class = torch.eye(6)[[i % 3 for i in range(90)]] * 10 + noise
+    assert nmi_across_groups(by_class, labels, drives) == pytest.approx(1.0)
+    # A class that is known by its one drive: clear among all, lost when the drive is held out.
+    one_drive_a_class = ["a", "b", "c"] * 30
+    assert normalized_mutual_information(by_class, labels) == pytest.approx(1.0)
+    assert nmi_across_groups(by_class, labels, one_drive_a_class) < 0.8
+
+
+def test_nmi_across_groups_agrees_with_loops_over_folds(generator: torch.Generator) -> None:
+    """Clear clusters, so that any clustering finds them; what is held out lies in the wrong one."""
+    centers = {"a": 0.0, "b": 10.0, "c": 20.0}
+    points, labels, drives = [], [], []
+    for drive in range(4):
+        for label, center in centers.items():
+            for _ in range(3):
+                shift = 10.0 if drive == 0 and label != "c" else 0.0
+                points.append([center + shift + 0.01 * len(points)])
+                labels.append(label)
+                drives.append(str(drive))
+    named = [{"a": "b", "b": "c"}.get(label, label) if drive == "0" else label
+             for label, drive in zip(labels, drives, strict=True)]  # fmt: skip
+    wanted = normalized_mutual_info_score(labels, named, average_method="geometric")
+    assert nmi_across_groups(np.array(points), labels, drives) == pytest.approx(wanted)

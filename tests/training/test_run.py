@@ -106,7 +106,8 @@ def finished(store_folder, tmp_path_factory) -> Path:
 
 def test_it_learns_and_leaves_everything_in_the_runs_folder(finished) -> None:
     left = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    assert left == {"config.yaml", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert left == {".caf_video.sha256", "config.yaml", "metrics.csv", *checkpoints}
     series = read_metrics(finished)
     assert series["loss"][0] == series["learning_rate"][0] == list(range(EPOCHS * LENGTH))
     assert series["recall@1"][0] == [LENGTH * (epoch + 1) - 1 for epoch in range(EPOCHS)]

@@ -110,7 +110,10 @@ class DecordReader:
 
 
 # What decord raises on bad data beside its own errors.
-_FAILURES = (RuntimeError, AssertionError, StopIteration, IndexError, UnicodeEncodeError)
+_FAILURES = (
+    *(RuntimeError, AssertionError, StopIteration, IndexError, ValueError, OverflowError),
+    MemoryError,
+)
 
 
 class _DamageLog:

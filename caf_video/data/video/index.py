@@ -73,6 +73,8 @@ class VideoIndex:
         starts_clean: Every keyframe starts afresh: no frame decoded after it is shown before it
             or needs anything before it (closed GOPs, no periodic intra refresh).
         video_streams: How many there are; the index is of FFmpeg's choice among them.
+        has_clock: Whether the file says when a frame is shown. Raw streams and folders of pictures
+            do not: the times are then those of a rate that is given, or of a guess.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class VideoIndex:
     damaged: NDArray[np.bool_]
     starts_clean: bool
     video_streams: int
+    has_clock: bool = True
 
     @property
     def frame_count(self) -> int:

@@ -12,7 +12,15 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from caf_video.data.video.files import VideoError, decode_in_order, decode_packet, open_video
+from caf_video.data.video.files import (
+    DECODER_FAILURES,
+    VideoError,
+    decode_in_order,
+    decode_packet,
+    failure_words,
+    open_video,
+    packets_of,
+)
 from caf_video.data.video.index import Packets, VideoIndex
 
 _BEFORE_ALL = -(2**63)
@@ -37,7 +45,12 @@ class PyavReader:
             raise VideoError(
                 f"{self._index.path}: frame {frame_index} can't be decoded, its data are damaged"
             )
-        return upright_rgb(frame, self._index)
+        try:
+            return upright_rgb(frame, self._index)
+        except DECODER_FAILURES as error:
+            raise VideoError(
+                f"{self._index.path}: frame {frame_index} can't be made RGB: {failure_words(error)}"
+            ) from None
 
     def close(self) -> None:
         self._source.close()
@@ -178,7 +191,7 @@ class _SoughtFrames:
         container, stream = self._opened()
         try:
             container.seek(int(self._packets.dts[key]), stream=stream)
-        except av.FFmpegError:
+        except DECODER_FAILURES:
             return False
         stream.codec_context.flush_buffers()
         self._to_feed = self._read_packets()
@@ -198,9 +211,9 @@ class _SoughtFrames:
     def _read_packets(self) -> Iterator[av.Packet]:
         container, stream = self._opened()
         try:
-            yield from (packet for packet in container.demux(stream) if packet.size)
-        except av.FFmpegError as error:
-            raise VideoError(f"{self._path} can't be read: {error.strerror}") from None
+            yield from packets_of(container, [stream])
+        except DECODER_FAILURES as error:
+            raise VideoError(f"{self._path} can't be read: {failure_words(error)}") from None
 
     def _opened(self) -> tuple[InputContainer, VideoStream]:
         if self._source is None:

@@ -22,10 +22,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from caf_video.data.video.files import (
+    DECODER_FAILURES,
     VideoError,
     decode_in_order,
     decode_packet,
+    failure_words,
     open_video,
+    packets_of,
     video_streams,
 )
 from caf_video.data.video.index import Orientation, Packets, VideoIndex
@@ -38,6 +41,7 @@ INTERLACED = frozenset({2, 3, 4, 5})  # FFmpeg's AVFieldOrder; in MPEG-TS a pack
 PARTIAL_PACKETS = frozenset({"mov", "avi", "flv"})  # a corrupt packet there is one cut by the end
 HEADER_SLACK_SECONDS = 0.5  # a Matroska header's duration may be rounded up
 GIF_TRAILER = b";"
+NO_TIMESTAMPS = 0x0080  # FFmpeg's AVFMT_NOTIMESTAMPS: raw streams, whose times are a guess
 CACHED_FILES = 32  # 3 MB each for an hour of video
 
 
@@ -98,9 +102,7 @@ def _list_packets(path: Path, container: InputContainer, stream: VideoStream) ->
     rows: list[_Row] = []
     first_frame: VideoFrame | None = None
     try:
-        for packet in container.demux(listed):
-            if not packet.size:
-                continue
+        for packet in packets_of(container, listed):
             duration = packet.duration or 0
             at = packet.stream_index
             ends[at] = max(ends.get(at, 0), (packet.pts or 0) + duration)
@@ -121,9 +123,9 @@ def _list_packets(path: Path, container: InputContainer, stream: VideoStream) ->
                     is_restart=units is None or units.is_restart(data),
                 )
             )
-    except av.FFmpegError as error:
+    except DECODER_FAILURES as error:
         raise VideoError(
-            f"{path} is damaged: reading stops after {len(rows)} frames ({error.strerror})"
+            f"{path} is damaged: reading stops after {len(rows)} frames ({failure_words(error)})"
         ) from None
     if first_frame is None:
         first_frame = next(iter(decode_packet(context, None)[0]), None)
@@ -311,6 +313,7 @@ def _describe(
         damaged=damaged,
         starts_clean=starts_clean,
         video_streams=len(video_streams(container)),
+        has_clock=not container.format.flags & NO_TIMESTAMPS,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caf_video.attention import Method
+from caf_video.attention import Method, mostly_negative
 from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
 from caf_video.localization import measure_all, require_protocol, true_class_ranks
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
@@ -243,9 +243,7 @@ class _Pass:
         heat = method.maps(self._network.halves.tail, maps, labels).float().cpu()
         if method.filters:
             if method.of_class and network_input is self._inputs[0]:
-                cells = heat.flatten(1)
-                negative = -cells.clamp(max=0).sum(dim=1) > cells.clamp(min=0).sum(dim=1)
-                arrays[f"negative|{method.name}"] = negative.numpy()
+                arrays[f"negative|{method.name}"] = mostly_negative(heat).numpy()
             heat = heat.abs()
         return heat
 

@@ -13,7 +13,8 @@ from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.scores import Scores
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.rendering import Answer, SheetImage, localization_sheet, write_image
+from caf_video.pipeline.results import write_picture
+from caf_video.rendering import Answer, SheetImage, localization_sheet
 
 LINES_A_SHEET = 6
 RIGHT_FROM = 0.5  # IoU
@@ -103,7 +104,7 @@ def _sheet(
     folder: Path, lines: Sequence[SheetImage], methods: Sequence[Method], number: int
 ) -> Path:
     path = folder / f"sheet-{number + 1:02d}.png"
-    write_image(path, localization_sheet(lines, [method.name for method in methods]))
+    write_picture(path, localization_sheet(lines, [method.name for method in methods]))
     return path
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from caf_video.attention import METHODS, Method, require_methods
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
+from caf_video.files import require_ours
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
 from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
@@ -20,8 +21,8 @@ from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.results import output_folder, write_json, write_text
-from caf_video.rendering import threshold_curves, write_image
+from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
+from caf_video.rendering import threshold_curves
 
 ORACLE = "GT-known; the best threshold is an oracle, chosen on these very boxes"
 
@@ -110,6 +111,8 @@ def localize(
             output_folder(folder)
     if json is not None and json.is_dir():
         raise InputError(f"{json} is a folder, not a file to write to")
+    if json is not None:
+        require_ours(json, json.with_suffix(".md"))
     parts = Parts(json, settings)
     found = measure_images(
         images, network, chosen, network_inputs,
@@ -137,7 +140,7 @@ def localize(
         )  # fmt: skip
         curves = accuracy_curves(scores)
         if curves:
-            write_image(pictures / "curves.png", threshold_curves(curves, subtitle=ORACLE))
+            write_picture(pictures / "curves.png", threshold_curves(curves, subtitle=ORACLE))
     return done
 
 

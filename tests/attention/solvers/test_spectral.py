@@ -167,8 +167,9 @@ def test_no_problems_have_no_filters(generator) -> None:
     assert solution.filters.shape == (0, 3, 4)
 
 
-def test_the_trace_goes_from_the_uniform_filter_to_the_answer(generator) -> None:
-    problems = problems_of("mlp", maps(generator))
+@pytest.mark.parametrize("kind", ["mlp", "relu"])
+def test_the_trace_goes_from_the_uniform_filter_to_the_answer(kind, generator) -> None:
+    problems = problems_of(kind, maps(generator, 12))
     solution = solve_spectral(problems, trace=True)
     for i, path in enumerate(solution.trace):
         torch.testing.assert_close(path[0], torch.full((3, 4), 12**-0.5).double())

@@ -390,7 +390,7 @@ def the_error(path: Path) -> str:
 def test_a_file_that_is_missing_a_folder_or_empty(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     assert the_error(tmp_path / "none.mp4") == "FILE: there is no such file"
-    assert the_error(tmp_path) == "FILE is a folder, not a video file"
+    assert the_error(tmp_path) == "FILE is a folder without pictures, not a video file"
     assert the_error(tmp_path / "empty.mp4") == "FILE is empty (0 bytes)"
     assert "can't be opened" in the_error(tmp_path / ("x" * 300 + ".mp4"))
 
@@ -435,6 +435,49 @@ def test_a_file_of_sound_alone(tmp_path: Path, name: str) -> None:
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     assert the_error(tmp_path / name) == "FILE has sound but no video"
+
+
+def test_an_mp4_without_a_video_track_is_said_to_be_that(tmp_path: Path) -> None:
+    def box(kind: bytes, content: bytes) -> bytes:
+        return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+    header = bytes(12) + (1000).to_bytes(4, "big") + bytes(80)  # mvhd: 1000 ticks a second
+    path = tmp_path / "drive.mp4"
+    path.write_bytes(box(b"ftyp", b"isom\0\0\2\0isom") + box(b"moov", box(b"mvhd", header)))
+    assert the_error(path) == "FILE has no video track (its tracks are: none)"
+
+
+def test_an_mp4_whose_tracks_are_of_other_kinds_names_them(
+    numbered_video: NumberedVideo, tmp_path: Path
+) -> None:
+    """As the GPS that an action camera records: here a video's track that says it is one."""
+    data = numbered_video().read_bytes()
+    assert data.count(b"hdlr\0\0\0\0\0\0\0\0vide") == 1
+    path = tmp_path / "gps.mp4"
+    path.write_bytes(data.replace(b"\0vide", b"\0meta").replace(b"avc1", b"gpmd"))
+    assert the_error(path) == "FILE has no video track (its tracks are: data)"
+
+
+def test_a_raw_stream_has_no_clock_unless_its_rate_is_given(
+    numbered_video: NumberedVideo, read_number: ReadNumber
+) -> None:
+    video = numbered_video("drive.h264", 20, container="h264", fps=10)
+    assert not probe_video(video).has_clock
+    with VideoReader(video, fps=20) as reader:
+        np.testing.assert_allclose(reader.times_seconds, np.arange(20) / 20, atol=1e-12)
+        info = reader.info
+        assert (info.has_clock, info.fps, info.duration_seconds) == (True, 20, 1.0)
+        assert read_number(reader.read([reader.frame_index_at(0.5)])[0]) == 10
+    with pytest.raises(InputError, match="fps is 0"):
+        VideoReader(video, fps=0)
+
+
+@pytest.mark.parametrize("name", ["drive.mp4", "drive.mkv", "drive.ts", "drive.avi", "drive.mpg"])
+def test_a_file_that_tells_its_times_is_believed(numbered_video: NumberedVideo, name: str) -> None:
+    codec = "mpeg2video" if name.endswith("mpg") else "libx264"
+    with VideoReader(numbered_video(name, 12, codec=codec), fps=5) as reader:
+        assert reader.info.has_clock
+        assert reader.info.fps == pytest.approx(25, rel=0.01)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
