@@ -10,6 +10,7 @@ CHANGING = {
     "attention/solvers/spectral.py _State",
     "attention/cutting/evidence.py Evidence",
     "attention/cutting/hooks.py Lookers",
+    "data/events/events.py EventList",
 }
 
 
