@@ -35,7 +35,7 @@ from rich.progress import track
 ROOT = Path(__file__).resolve().parents[1]
 LISTED = ROOT / "tests" / "mutants.md"
 
-# By group: what is mutated, and the tests that are to notice.
+# By group: what is mutated, and the tests that are to notice, beside those of every group.
 GROUPS = {
     "evaluation": (["evaluation"], ["tests/evaluation"]),
     "retrieval": (["retrieval"], ["tests/retrieval"]),
@@ -47,14 +47,21 @@ GROUPS = {
     ),
     "pipeline": (
         [
+            "pipeline/embed.py",
             "pipeline/evaluate.py",
             "pipeline/localize/measure.py",
             "pipeline/localize/scores.py",
             "pipeline/localize/table.py",
         ],
-        ["tests/pipeline"],
+        [
+            "tests/pipeline/localize",
+            "tests/pipeline/test_evaluate.py",
+            "tests/pipeline/test_embed.py",
+        ],
     ),
 }
+
+EVERYWHERE = ["tests/test_frozen.py"]
 
 # Such mutants die of a TypeError, or are as good as the original: they say nothing of the tests.
 _UNFIT = re.compile(
@@ -166,7 +173,8 @@ def _untouched(group: str) -> float:
 
 
 def _tests(group: str) -> str:
-    return f"{sys.executable} -m pytest -x -p no:cacheprovider {' '.join(GROUPS[group][1])}"
+    tests = " ".join([*EVERYWHERE, *GROUPS[group][1]])
+    return f"{sys.executable} -m pytest -x -p no:cacheprovider {tests}"
 
 
 def _group_of(item: WorkItem) -> str:

@@ -108,7 +108,7 @@ def _coverage(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     for low, high, pixels in ((0, 2, size[1]), (1, 3, size[0])):
         edges = torch.arange(pixels, dtype=torch.float64)
         end = torch.minimum(boxes[:, high, None], edges + 1)
-        covered.append((end - torch.maximum(boxes[:, low, None], edges)).clamp(0, 1))
+        covered.append((end - torch.maximum(boxes[:, low, None], edges)).clamp(min=0))
     return covered[0], covered[1]
 
 

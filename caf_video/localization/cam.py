@@ -106,26 +106,25 @@ def _without_rim(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     distances = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     largest = round(float(distances.max()) ** 2)  # squares of distances are whole numbers
     scale = 255 / math.sqrt(largest)
-    smallest = int(largest * ((_DISTANCE + 0.5) / 255) ** 2)  # squared, and the rounding settles it
+    smallest = 0  # of the squares that are kept
     while int(math.sqrt(smallest) * scale + 0.5) <= _DISTANCE:
         smallest += 1
     return (distances > math.sqrt(smallest - 0.5)).view(np.uint8)
 
 
 def _clamped(rectangle: Sequence[int], size: tuple[int, ...]) -> Rectangle:
-    """Corner and sides limited as published: a corner in the margin gives a negative side."""
+    """Corner and sides limited as published: a corner in the margin gives a negative side.
+
+    Published is a lower limit of 0, too, below which no rectangle around pixels begins.
+    """
     x, y, width, height = rectangle
     right, bottom = size[1] - _MARGIN, size[0] - _MARGIN
     return (
-        _limited(x, right),
-        _limited(y, bottom),
-        _limited(width, right - x),
-        _limited(height, bottom - y),
+        min(x, right),
+        min(y, bottom),
+        min(width, right - x),
+        min(height, bottom - y),
     )
-
-
-def _limited(value: int, highest: int) -> int:
-    return 0 if value < 0 else min(value, highest)
 
 
 def _thinned(rectangles: list[Rectangle]) -> list[Rectangle]:

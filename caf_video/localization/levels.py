@@ -81,10 +81,8 @@ def hole_contours(heights: NDArray[np.uint16]) -> Contours:
         heights: As for `outer_contours`.
     """
     basins = _cut(~heights, diagonal=False)
-    labels = basins.labels
     outside = np.zeros(len(basins.peaks), dtype=bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        outside[edge] = True
+    outside[basins.labels[:, 0]] = True  # with the other edges, which are of the same runs
     basins.peaks[outside] = LEVELS + 1  # above all others: what it meets becomes part of it
     exist = _join(basins, (basins.boxes, np.minimum)) & ~outside[:, None]
     # Not above t is, upside down, 255 - value > 254 - t.

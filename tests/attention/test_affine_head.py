@@ -11,6 +11,7 @@ from caf_video.attention import explain, grad_cam, solve_affine
 from caf_video.attention.affine_head import LIMIT_BYTES, Plan, plan_affine
 from caf_video.attention.cutting.cut import Cut
 from caf_video.attention.cutting.response import CutResponse
+from caf_video.attention.solvers import matrix_free
 from caf_video.errors import InputError
 
 
@@ -128,6 +129,17 @@ def test_what_products_leave_open_is_solved_exactly_on_demand(kept, generator) -
     spectral = explain(model, x, layer="conv", solver="spectral")
     assert (found.losses <= spectral.losses * (1 + 1e-9) + 1e-12).all()
     torch.testing.assert_close(found.filters.flatten(1).norm(dim=1), torch.ones(3).double())
+
+
+def test_what_products_leave_open_is_not_solved_on_more_cells_than_allowed(
+    generator, monkeypatch
+) -> None:
+    model, x = FewCells(1).double(), images(generator, size=(10, 10))
+    monkeypatch.setattr(matrix_free, "GRAM_CELLS", 100)
+    assert explain(model, x, layer="conv", solver="exact").settled.all()
+    monkeypatch.setattr(matrix_free, "GRAM_CELLS", 99)
+    with pytest.raises(InputError, match="does not come to an end on the 100 cells"):
+        explain(model, x, layer="conv", solver="exact")
 
 
 def test_a_large_head_with_a_relu_is_not_taken_for_affine(generator) -> None:

@@ -79,6 +79,29 @@ def test_a_maximum_left_of_the_centre_hits_a_box_on_the_left_and_none_on_the_rig
     assert scores["area"] == 0.25
 
 
+def test_the_area_is_the_mean_of_the_boxes() -> None:
+    wide = [0.0, 0.0, 80.0, 20.0]  # a half of the frame, and LEFT is a quarter
+    visible = VisibleFrames(torch.arange(3), torch.zeros(3).long(), boxes_of(LEFT, wide, wide))
+    scores = score(torch.stack([one_cell(0)] * 3)[:, None], visible)
+    for name in ("m", "box-prior", "uniform"):
+        assert scores[name]["area"] == pytest.approx((0.25 + 0.5 + 0.5) / 3)
+
+
+def test_what_is_not_about_the_same_clips_is_refused() -> None:
+    truth = (np.zeros((2, 4)), np.ones(2, bool))
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
+        visible_frames([np.array([0])], [truth, truth])
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2"):
+        opposite_found(["on", "on"], ["on"], {"on": "off"})
+
+
+def test_frames_are_the_same_only_as_objects() -> None:
+    """Their tensors have no truth of their own."""
+    one, other = (visible_frames([np.array([0, 1])], [(np.ones((2, 4)), np.ones(2, bool))])
+                  for _ in range(2))  # fmt: skip
+    assert one != other
+
+
 def test_a_maximum_above_the_centre_hits_a_box_above() -> None:
     above = VisibleFrames(torch.tensor([0]), torch.tensor([0]), boxes_of([0.0, 0.0, 80.0, 10.0]))
     assert score(one_cell(4, row=0)[None, None], above)["m"]["pointing"] == 1.0

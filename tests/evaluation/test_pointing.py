@@ -96,6 +96,13 @@ def test_the_maximum_may_lie_fifteen_pixels_outside_and_no_further() -> None:
         assert pointing_game(heatmap, BOXES[:1]).item() == hit
 
 
+def test_a_value_just_below_the_maximum_is_no_maximum() -> None:
+    heatmap = torch.zeros(1, HEIGHT, WIDTH)
+    heatmap[0, 10, 15] = 1 - 1e-4
+    heatmap[0, 35, 55] = 1
+    assert pointing_game(heatmap, BOXES[:1]).item() == 0.0
+
+
 def test_of_two_equal_maxima_the_share_that_hits_counts() -> None:
     heatmap = torch.zeros(1, HEIGHT, WIDTH)
     heatmap[0, 10, 15] = heatmap[0, 35, 55] = 3
@@ -126,6 +133,23 @@ def test_the_prior_is_the_mean_of_the_boxes() -> None:
     assert half.tolist() == [[0.5, 0.0]]
 
 
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (5, 5, 9, 5), (5, 9, 9, 5)])
+def test_a_box_of_no_width_or_no_height_is_empty(box) -> None:
+    with pytest.raises(InputError, match="is empty"):
+        box_prior(torch.tensor([box]), (HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_box_that_only_touches_the_image_is_outside_and_one_of_a_pixel_is_not(side) -> None:
+    for low, high in ((-9, 0), ((WIDTH, HEIGHT)[side], 99)):
+        box = torch.tensor([[5.0, 5.0, 9.0, 9.0]])
+        box[0, side], box[0, side + 2] = low, high
+        with pytest.raises(InputError, match="is outside the image"):
+            box_area_share(box, (HEIGHT, WIDTH))
+        box[0, side + 2 if high == 0 else side] += 1 if high == 0 else -1
+        assert box_area_share(box, (HEIGHT, WIDTH)).item() == pytest.approx(4 / (HEIGHT * WIDTH))
+
+
 def test_no_heatmaps_have_no_hits() -> None:
     none = torch.zeros(0, HEIGHT, WIDTH)
     assert pointing_game(none, torch.zeros(0, 4)).shape == (0,)
@@ -149,10 +173,14 @@ def test_wrong_input_is_named() -> None:
             metric(maps[:1], torch.tensor([[torch.nan, 5.0, 10.0, 22.0]]))
         with pytest.raises(InputError, match="outside the image, 40 high and 60 wide"):
             metric(maps[:1], torch.tensor([[60.0, 5.0, 70.0, 22.0]]))
-    with pytest.raises(InputError, match=r"boxes of shape \(4,\)"):
-        box_area_share(BOXES[0], (HEIGHT, WIDTH))
-    with pytest.raises(InputError, match="heatmap 0 has negative values"):
-        energy_in_box(-maps, BOXES)
+    for shape in ((0, WIDTH), (HEIGHT, 0)):
+        with pytest.raises(InputError, match=r"heatmaps of shape .*: wanted \(n, height, width\)"):
+            pointing_game(torch.ones(2, *shape), BOXES)
+    for boxes in (BOXES[0], BOXES[:, :3], torch.cat([BOXES, BOXES], dim=1)):
+        with pytest.raises(InputError, match=r"boxes of shape \("):
+            box_area_share(boxes, (HEIGHT, WIDTH))
+    with pytest.raises(InputError, match="heatmap 1 has negative values"):
+        energy_in_box(maps - torch.tensor([0.0, 1.001])[:, None, None], BOXES)
     with pytest.raises(InputError, match="tolerance of -1"):
         pointing_game(maps, BOXES, -1)
     with pytest.raises(InputError, match="a prior of boxes needs a box"):

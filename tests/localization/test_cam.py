@@ -161,6 +161,23 @@ def test_a_single_pixel_gives_one_pixel_and_keeps_off_the_margin() -> None:
     assert localize("cam", corner).tolist() == [[31, 21, 35, 25]]
 
 
+def test_in_a_strip_lower_than_the_margin_a_box_that_only_its_rim_puts_in_the_corner_is_found() -> (
+    None
+):
+    """One row: heights are limited to 1 - 5 - 0 = -4, so that only a negative width gives an area.
+
+    The first segment is 68 wide, and pixels are kept from a distance of 3 on. At the lowest level
+    the second begins at 70 and is kept from 72 on: 76 - 5 - 72 = -1. At the others it begins at 71,
+    where its width is limited to 0, and is kept from 73 on: -2.
+    """
+    heatmap = np.zeros((1, 76))
+    heatmap[0, :68] = heatmap[0, 71:] = 1.0
+    heatmap[0, 70] = 30 / 255
+    expected = [71 - 2, -4 - 4, 71, -4]
+    assert cam_boxes(heatmap)[0].tolist() == expected
+    assert localize("cam", heatmap).tolist() == [expected]
+
+
 def test_scale_changes_nothing(heatmaps) -> None:
     for heatmap in heatmaps[::10]:
         scaled = heatmap.astype(np.float64) * 2.0**40

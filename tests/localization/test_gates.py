@@ -81,6 +81,22 @@ def test_the_interval_is_that_of_the_normal_approximation() -> None:
     assert found.high == pytest.approx(0.3 + error, abs=0.003)
 
 
+@pytest.mark.parametrize("at_once", [2**22, 7 * 12])
+def test_the_interval_is_from_percentile_to_percentile_of_2000_resamples_by_loops(
+    at_once: int, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caf_video.localization.gates._VALUES_AT_ONCE", at_once)
+    scores = random.random(12)
+    means = []
+    for images in np.random.default_rng(5).integers(12, size=(2000, 12)).tolist():
+        means.append(sum(scores[image] for image in images) / 12)
+    means.sort()
+    found = estimate(scores, seed=5)
+    # 2.5 % and 97.5 % of the way from the first to the last, which is place 1999.
+    assert found.low == pytest.approx(means[49] + 0.975 * (means[50] - means[49]), rel=1e-12)
+    assert found.high == pytest.approx(means[1949] + 0.025 * (means[1950] - means[1949]), rel=1e-12)
+
+
 def test_a_certain_score_has_no_interval() -> None:
     for value in (0.0, 1.0):
         found = estimate(np.full(50, value))

@@ -86,6 +86,22 @@ def test_a_sweep_of_a_full_size_map_is_that_loop(grid: int, random: np.random.Ge
             np.testing.assert_array_equal(overlaps[name][level_of], expected)
 
 
+def test_a_sweep_of_a_map_of_more_tops_than_a_byte_can_number_is_that_loop(
+    random: np.random.Generator,
+) -> None:
+    heatmap = 0.2 * random.random((64, 80))
+    heatmap[5:12, 5:15] += 0.5
+    heatmap[40:60, 20:60] += 0.5
+    tops = heatmap == cv2.dilate(heatmap, np.ones((3, 3)))  # of 8 neighbours each
+    assert tops.sum() > 256
+    level_of = [int(threshold * 255) for threshold in THOUSAND]
+    truth = np.array([[20.0, 40.0, 59.0, 59.0]])
+    overlaps = measure(heatmap, truth, BOTH)
+    for name, every in zip(BOTH, (False, True), strict=True):
+        expected = published_overlaps(heatmap, truth, every=every)
+        np.testing.assert_array_equal(overlaps[name][level_of], expected)
+
+
 def test_what_is_in_a_hole_counts_for_the_area_of_what_is_around_it() -> None:
     """A ring of 60 pixels around an island of 121: the ring's outline holds both, and wins."""
     heatmap = np.zeros((20, 40))

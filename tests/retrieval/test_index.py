@@ -55,6 +55,22 @@ def test_neither_offset_nor_scale_changes_the_neighbours(
     np.testing.assert_array_equal(found.positions, expected)
 
 
+def test_neighbours_that_nothing_hides_are_found_at_the_first_asking(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    nearest = EmbeddingIndex._nearest
+
+    def counted(index, rows, own, count, neighbours):
+        asked.append((len(rows), count))
+        return nearest(index, rows, own, count, neighbours)
+
+    monkeypatch.setattr(EmbeddingIndex, "_nearest", counted)
+    points = torch.randn(300, 12, generator=generator, dtype=torch.float64)
+    EmbeddingIndex(points, names(300)).search(points, neighbours=2, query_ids=names(300))
+    assert asked == [(300, 2 + 1 + 8)]  # the query itself, and the spare ones
+
+
 def test_far_clusters_do_not_drown_what_is_near(generator: torch.Generator) -> None:
     """No mean helps here: two clouds of width 1e-4, a thousand apart."""
     points = 1e-4 * torch.randn(60, 6, generator=generator, dtype=torch.float64)

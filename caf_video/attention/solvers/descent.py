@@ -91,7 +91,7 @@ def _descend(
     while True:
         with torch.enable_grad():
             filters = constrain(raw, constraint, problem.space)
-        losses, gradients = problem.evaluate(filters.detach()[None])
+        losses, (gradient,) = problem.evaluate(filters.detach()[None])
         if trace:
             frames.append(filters.detach())
         history.append(losses.item() * factor)
@@ -105,7 +105,7 @@ def _descend(
             group["lr"] = preset.learning_rate + done * (
                 preset.last_learning_rate - preset.learning_rate
             )
-        (raw.grad,) = torch.autograd.grad(filters, raw, gradients[0] * factor)
+        (raw.grad,) = torch.autograd.grad(filters, raw, gradient * factor)
         optimizer.step()
     return FilterSolution(
         filters=filters.detach()[None],

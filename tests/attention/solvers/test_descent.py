@@ -116,6 +116,7 @@ def test_the_seed_decides_the_start_and_the_batch_does_not(generator) -> None:
         solve_descent(problems, preset=short, seed=6).filters
     )
     assert not solve_descent(problems, preset=short).settled.any()
+    assert solve_descent(problems, preset=short).trace is None
 
 
 @pytest.mark.parametrize("space", [(5,), (3, 4), (2, 3, 4)])

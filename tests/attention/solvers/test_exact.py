@@ -1,13 +1,20 @@
 """The exact solver: against eigenvalues and bisection, Adam, and problems built to break it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from caf_video.attention.solvers import affine
 from caf_video.attention.solvers.affine import DenseMap, PooledMap
-from caf_video.attention.solvers.exact import minimise_distance, minimise_linear, solve_affine
+from caf_video.attention.solvers.exact import (
+    minimise_distance,
+    minimise_linear,
+    search_subspace,
+    solve_affine,
+)
 from caf_video.attention.solvers.secular import minimise_on_sphere
 from caf_video.errors import InputError
 
@@ -176,6 +183,22 @@ def test_the_pooled_form_solves_the_same_problem_as_its_matrix(dtype, generator)
         torch.testing.assert_close(found.losses, expected.losses, rtol=2e-6, atol=0)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 20])
+def test_the_pooled_form_is_the_same_whatever_is_read_of_its_weight_at_a_time(
+    rows, generator, monkeypatch
+) -> None:
+    maps = torch.randn(3, 8, 12, generator=generator, dtype=torch.float64).relu()
+    weight = torch.randn(20, 8, generator=generator, dtype=torch.float64)
+    monkeypatch.setattr(affine, "CACHED_BYTES", rows * 8 * 8)
+    pooled = PooledMap.of(weight, maps)
+    filters = torch.randn(3, 12, generator=generator, dtype=torch.float64)
+    image, pulled = pooled.apply_and_pull(filters)
+    for i in range(3):
+        matrix = weight @ maps[i] / 12 / pooled.scale[i]
+        torch.testing.assert_close(image[i], matrix @ filters[i])
+        torch.testing.assert_close(pulled[i], matrix.T @ (matrix @ filters[i]))
+
+
 @pytest.mark.parametrize("scale", [1e15, 1e-15])
 def test_the_pooled_form_survives_any_scale(scale, generator) -> None:
     maps = torch.randn(5, 8, 12, generator=generator).relu()
@@ -194,6 +217,20 @@ def test_a_batch_gives_what_separate_calls_give(generator) -> None:
         alone = solve_affine(problems[name][None])
         torch.testing.assert_close(alone.filters[0], together.filters[i], atol=1e-6, rtol=0)
         torch.testing.assert_close(alone.losses[0], together.losses[i])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("unit", [2.0**-10, 2.0**10])
+def test_when_a_problem_is_settled_does_not_depend_on_its_unit(unit, dtype, generator) -> None:
+    """What is left to gain is a share of the loss, however large that is."""
+    maps = torch.rand(4, 6, 12, generator=generator)
+    plain = DenseMap.of((torch.randn(4, 10, 6, generator=generator) @ maps).to(dtype))
+    other = replace(plain, scaled=plain.scaled * unit, passed=plain.passed * unit)
+    found, expected = search_subspace(other), search_subspace(plain)
+    assert expected.settled.all()
+    assert found.steps.tolist() == expected.steps.tolist()
+    assert torch.equal(found.filters, expected.filters)
+    assert torch.equal(found.losses, expected.losses * unit**2)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.02, 0.0])

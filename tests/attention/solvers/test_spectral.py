@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.objectives import ClassSpecific, SquaredDistance
+from caf_video.attention.solvers import spectral
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.problems import Problems, pose
 from caf_video.attention.solvers.spectral import IDLE, solve_spectral
@@ -166,8 +167,9 @@ def test_no_problems_have_no_filters(generator) -> None:
     assert solution.filters.shape == (0, 3, 4)
 
 
-def test_the_trace_goes_from_the_uniform_filter_to_the_answer(generator) -> None:
-    problems = problems_of("mlp", maps(generator))
+@pytest.mark.parametrize("kind", ["mlp", "relu"])
+def test_the_trace_goes_from_the_uniform_filter_to_the_answer(kind, generator) -> None:
+    problems = problems_of(kind, maps(generator, 12))
     solution = solve_spectral(problems, trace=True)
     for i, path in enumerate(solution.trace):
         torch.testing.assert_close(path[0], torch.full((3, 4), 12**-0.5).double())
@@ -176,6 +178,30 @@ def test_the_trace_goes_from_the_uniform_filter_to_the_answer(generator) -> None
             for f in path
         ]
         assert min(losses) == pytest.approx(solution.losses[i].item())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "relu", "conv"])
+def test_no_accepted_step_ends_above_the_worst_of_the_last_five_losses(kind, generator) -> None:
+    problems = problems_of(kind, maps(generator, 12))
+    solution = solve_spectral(problems, second_look=False, trace=True)
+    for i, path in enumerate(solution.trace):
+        problem = problems.select(torch.tensor([i]))
+        losses = [problem.evaluate(f[None])[0].item() for f in path]
+        for k in range(1, len(losses)):
+            assert losses[k] <= max(losses[max(0, k - 5) : k]) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["linear", "relu"])
+def test_a_second_look_that_comes_back_to_the_first_answer_is_not_followed_in_vain(
+    kind, generator, monkeypatch
+) -> None:
+    """An affine head has one minimum, one with a ReLU several: what is new is followed."""
+    problems = problems_of(kind, maps(generator, 24))
+    left = solve_spectral(problems)
+    monkeypatch.setattr(spectral, "SAME", 0.0)
+    followed = solve_spectral(problems)
+    assert left.steps.sum() < followed.steps.sum()
+    torch.testing.assert_close(left.losses, followed.losses, rtol=1e-2, atol=0)
 
 
 def test_a_loss_that_is_not_finite_names_its_problem(generator) -> None:

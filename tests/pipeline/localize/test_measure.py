@@ -259,6 +259,33 @@ def test_what_was_read_what_has_a_box_and_which_filters_are_negative(
     assert found.negative == {"signed": sum(images[i].label == 0 for i in READ)}
 
 
+def test_a_classifier_of_other_classes_has_neither_ranks_nor_embeddings(
+    images: list[LabelledImage],
+) -> None:
+    found = measure_images(
+        images,
+        explained(classes=True),
+        METHODS[:1],
+        inputs_for(["simple"], whole=WHOLE, everywhere=False),
+        classes_known=False,
+        parts=Parts(None, {}),
+        workers=1,
+    )
+    assert not found.ranks and not found.embeddings
+
+
+def test_progress_has_a_step_for_every_image(images: list[LabelledImage]) -> None:
+    seen = []
+
+    def track(steps, *, description: str, total: int):
+        for step in steps:
+            seen.append(total)
+            yield step
+
+    found_of(images, ["simple"], methods=METHODS[:1], track=track)
+    assert seen == [len(SCENES)] * len(SCENES)
+
+
 def test_the_heat_of_one_cell_is_neither_mirrored_nor_turned(images: list[LabelledImage]) -> None:
     """It lies right of the centre and above it, in an image twice as wide as high."""
     (image,) = [image for image in images if image.image_id == "3.png"]

@@ -136,6 +136,36 @@ def test_the_gate_of_an_embedding_by_loops(measured: Measurements) -> None:
             assert row.figures["gated_loc"].value < row.figures["gt_known"].value
 
 
+def test_a_protocol_that_measured_nothing_has_no_row(measured: Measurements) -> None:
+    scores = score(measured, ("cam", *BOTH), METHODS)
+    assert [row.protocol for row in scores.rows] == [name for name in BOTH for _ in METHODS]
+
+
+def test_protocols_that_share_embeddings_share_their_retrieval(measured: Measurements) -> None:
+    shared, other = np.random.default_rng(6).normal(size=(2, 12, 3)).astype(np.float32)
+    embeddings = {"simple": shared, "cam": other, "maxboxacc_v2": shared.copy()}
+    found = replace(measured, ranks={}, embeddings=embeddings)
+    retrieval = score(found, BOTH, METHODS).retrieval
+    assert list(retrieval) == list(embeddings)
+    assert retrieval["simple"] is retrieval["maxboxacc_v2"] is not retrieval["cam"]
+
+
+@pytest.mark.parametrize("baseline", ["grad-cam", "retrieval-grad-cam"])
+def test_differences_are_from_vanilla_grad_cam_of_either_kind(
+    baseline: str, measured: Measurements
+) -> None:
+    names = {"first": "first", "grad-cam": baseline, "third": "third"}
+
+    def renamed(arrays: dict) -> dict:
+        return {(protocol, names[method]): v for (protocol, method), v in arrays.items()}
+
+    found = replace(measured, overlaps=renamed(measured.overlaps), sweeps=renamed(measured.sweeps))
+    rows = score(found, BOTH, list(names.values())).rows
+    usual = score(measured, BOTH, METHODS).rows
+    assert [row.delta for row in rows] == [row.delta for row in usual]
+    assert [row.delta is None for row in rows] == [row.method == baseline for row in rows]
+
+
 def test_every_row_has_the_curve_of_its_own_sweep(measured: Measurements) -> None:
     scores = score(measured, BOTH, METHODS)
     for protocol in BOTH:

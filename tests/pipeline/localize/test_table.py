@@ -1,5 +1,6 @@
 """Every cell, note and value of the record, from figures that are all different."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,40 @@ def test_notes_count_what_was_measured_and_what_was_not(
     assert second == f"7 listed images were skipped: {named}; and 2 more."
     few = footnotes(classified, measured, skipped[:2], "")
     assert few[1] == "2 listed images were skipped: s0: reason 0; s1: reason 1."
+    all_named = footnotes(classified, measured, skipped[:5], "")[1]
+    assert all_named.endswith("s4: reason 4.") and "more" not in all_named
     assert not any("skipped" in note for note in footnotes(classified, measured, [], ""))
+
+
+def test_protocols_of_which_all_is_the_same_share_a_note(
+    classified: Scores, embedded: Scores, measured: Measurements
+) -> None:
+    top, near = classified.top["simple"], embedded.retrieval["cam"]
+    scores = replace(
+        classified,
+        top={"simple": top, "cam": classified.top["maxboxacc_v2"], "maxboxacc_v2": dict(top)},
+        retrieval={"cam": near, "simple": embedded.retrieval["adl"], "maxboxacc": near},
+    )
+    notes = footnotes(scores, measured, [], "")
+    about = [note.partition(":")[0] for note in notes if "all images" in note]
+    assert about == [
+        "Classification of all images (simple, maxboxacc_v2)",
+        "Classification of all images (cam)",
+        "Retrieval among all images (cam, maxboxacc)",
+        "Retrieval among all images (simple)",
+    ]
+
+
+def test_there_is_a_note_on_differences_where_there_is_one(
+    classified: Scores, measured: Measurements
+) -> None:
+    rows = [replace(row, delta=None) for row in classified.rows]
+    for there, scores in ((True, classified), (False, replace(classified, rows=rows))):
+        notes = footnotes(scores, measured, [], "")
+        assert any(note.startswith("Δ is ") for note in notes) is there
+    with_all = [row for row in classified.rows if row.delta is not None]
+    notes = footnotes(replace(classified, rows=with_all), measured, [], "")
+    assert any(note.startswith("Δ is ") for note in notes)
 
 
 def test_notes_of_a_classifier(classified: Scores, measured: Measurements) -> None:
