@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from caf_video.attention.affine_head import solve_affine_head
 from caf_video.attention.cutting.call import Output, check_finite
-from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network, network_outputs
+from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network
 from caf_video.attention.cutting.layers import maps_of, number_of_runs
+from caf_video.attention.cutting.recorded import network_outputs
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.heatmap import filters_to_heatmaps, mostly_negative
 from caf_video.attention.objectives import (

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from caf_video.attention.affine_head import find_pooled_map, pooled_linear
 from caf_video.attention.cutting.axes import Layout, bind_axes, parse_axes
 from caf_video.attention.cutting.call import Output
-from caf_video.attention.cutting.cut import View, cut_network, run_to_leaf
+from caf_video.attention.cutting.cut import cut_network, run_to_leaf
 from caf_video.attention.cutting.evidence import Reader, Reading, Watching
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
+from caf_video.attention.cutting.view import View
 from caf_video.attention.heatmap import resize_maps
 from caf_video.attention.objectives import Target, as_targets, class_numbers
 from caf_video.attention.solvers.problems import gradient

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.cutting.call import Output
-from caf_video.attention.cutting.cut import NOT_REPLAYABLE, Cut, cut_network
+from caf_video.attention.cutting.cut import Cut, cut_network
 from caf_video.attention.cutting.layers import maps_of
 from caf_video.attention.cutting.order import OutOfOrder
+from caf_video.attention.cutting.replay import NOT_REPLAYABLE
 from caf_video.attention.cutting.until import UntilCall
 from caf_video.attention.warning import quiet
 from caf_video.errors import InputError

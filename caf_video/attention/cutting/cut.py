@@ -9,27 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention.cutting.axes import Layout
-from caf_video.attention.cutting.call import Network, Output, check_finite, find_layer
-from caf_video.attention.cutting.hooks import Lookers, lookers_of
-from caf_video.attention.cutting.infer import (
-    declared_layout,
-    declared_sizes,
-    inferred_layouts,
-    input_sizes,
-)
+from caf_video.attention.cutting.call import Network, Output, check_finite
 from caf_video.attention.cutting.order import check_order
-from caf_video.attention.cutting.pytrees import map_tensors, tensors_in
-from caf_video.attention.cutting.record import Call, Recording, record
-from caf_video.attention.cutting.replay import Diverged, Rerun, Taken
-from caf_video.attention.cutting.twin import Twin
-from caf_video.attention.cutting.undisturbed import undisturbed
-from caf_video.attention.cutting.until import Until, UntilLayer
+from caf_video.attention.cutting.pytrees import map_tensors
+from caf_video.attention.cutting.record import Call, Recording
+from caf_video.attention.cutting.recorded import layouts_of, recorded
+from caf_video.attention.cutting.replay import NOT_REPLAYABLE, Rerun, Taken
+from caf_video.attention.cutting.until import Until
+from caf_video.attention.cutting.view import View
 from caf_video.attention.warning import warn_caller
 from caf_video.errors import InputError
 
 Endpoint = Literal["fast", "vanilla"]
-# What a network's own code raises when it is replayed on stand-ins and needs more than those.
-NOT_REPLAYABLE = (Diverged, RuntimeError, ValueError, TypeError, IndexError, KeyError)
 
 
 @contextmanager
@@ -73,10 +64,10 @@ def cut_network(
     """
     if endpoint not in ("fast", "vanilla"):
         raise InputError(f'endpoint is "{endpoint}", wanted "fast" or "vanilla"')
-    with _recorded(
+    with recorded(
         model, inputs, layer, output=output, call=call, until=until, after_relu=after_relu
     ) as (network, recording, name):
-        layouts, size = _layouts(network, recording, name, axes, input_axes)
+        layouts, size = layouts_of(network, recording, name, axes, input_axes)
         if axes is None and not ordered:
             check_order(network, recording, layouts[0], size, name)
         with ExitStack() as installed:
@@ -102,135 +93,16 @@ def run_to_leaf(
 
     Arguments and errors are those of `cut_network`.
     """
-    with _recorded(
+    with recorded(
         model, inputs, layer, output=output, call=call, until=until, after_relu=after_relu,
         leaf=True,
     ) as (network, recording, name):  # fmt: skip
-        layouts, size = _layouts(network, recording, name, axes, input_axes)
+        layouts, size = layouts_of(network, recording, name, axes, input_axes)
         if axes is None:
             check_order(network, recording, layouts[0], size, name)
         view = View(network, recording, layouts[0], size, name)
         view.settle_layout(layouts, is_declared=axes is not None)
         yield view
-
-
-@contextmanager
-def _recorded(
-    model: nn.Module,
-    inputs: Any,
-    layer: str | nn.Module,
-    *,
-    output: Output,
-    call: int | None,
-    until: str | nn.Module | None,
-    after_relu: bool,
-    leaf: bool = False,
-) -> Iterator[tuple[Network, Recording, str]]:
-    with torch.inference_mode(False), undisturbed(model):
-        twin = Twin(model)
-        name = find_layer(model, layer, twin.of)
-        with lookers_of(twin.model) as lookers:
-            stop: Until | None = None
-            if until is not None:  # its hook is ours, and stays
-                where = find_layer(model, until, twin.of)
-                stop = UntilLayer(where, twin.model.get_submodule(where))
-            network = Network.checked(twin.model, inputs, output, stop)
-            recording = record(
-                twin.model, network.run, network.inputs, name,
-                call=call, after_relu=after_relu, leaf=leaf, until=stop,
-            )  # fmt: skip
-        _remove_lookers(lookers, network, recording)
-        if recording.evidence.is_unbatched:
-            raise InputError(
-                "the network's first convolution reads an input without an axis of samples: give "
-                "one, x[None]"
-            )
-        yield network, recording, name
-
-
-def _remove_lookers(lookers: Lookers, network: Network, recording: Recording) -> None:
-    """Hooks that only look are removed, if the network answers the same without them."""
-    if not lookers.found:
-        return
-    lookers.remove()
-    try:
-        with torch.no_grad():
-            outputs = replace(network, until=None).run(network.inputs)
-    except NOT_REPLAYABLE:  # they gather what it goes on with
-        lookers.restore()
-        return
-    before, after = tensors_in(recording.outputs), tensors_in(outputs)
-    if network.until is None and len(before) != len(after):
-        lookers.restore()
-
-
-def network_outputs(
-    model: nn.Module, inputs: Any, *, output: Output = None, until: str | nn.Module | None = None
-) -> Tensor:
-    """NT(x) (samples, …) of some inputs, in eval mode; the model is not touched."""
-    with torch.inference_mode(False), torch.no_grad(), undisturbed(model):
-        twin = Twin(model)
-        stop: Until | None = None
-        if until is not None:
-            where = find_layer(model, until, twin.of)
-            stop = UntilLayer(where, twin.model.get_submodule(where), always=True)
-        network = Network.checked(twin.model, inputs, output, stop)
-        outputs = network.pick(network.run(network.inputs))
-    check_finite(outputs, "the output")
-    return outputs
-
-
-def _layouts(
-    network: Network, recording: Recording, name: str, axes: str | None, input_axes: str | None
-) -> tuple[list[Layout], dict[str, int]]:
-    """The layouts that the map can have, and the input's sizes by name."""
-    shapes = [tuple(tensor.shape) for tensor in tensors_in(network.inputs)]
-    if input_axes is not None:
-        found = [declared_sizes(input_axes, shapes[0])]
-    else:
-        found = input_sizes(shapes, recording.evidence.first_read)
-    sizes = _of_the_layer(found, network, recording, name)
-    shape, samples = tuple(recording.feature_map.shape), len(network.pick(recording.outputs))
-    if axes is not None:
-        layout = declared_layout(
-            axes, shape, samples=samples, sizes=sizes, evidence=recording.evidence
-        )
-        return [layout], sizes
-    layouts = inferred_layouts(
-        shape, samples=samples, sizes=sizes, evidence=recording.evidence, layer=f'"{name}"'
-    )
-    return layouts, sizes
-
-
-def _of_the_layer(
-    found: list[tuple[int, dict[str, int]]], network: Network, recording: Recording, name: str
-) -> dict[str, int]:
-    """The sizes of the input that reaches the layer, where inputs differ (two rates of frames)."""
-    kinds = [sizes for i, (_, sizes) in enumerate(found) if sizes not in [s for _, s in found[:i]]]
-    if len(kinds) < 2:
-        return kinds[0] if kinds else {}
-    reaching = []
-    for number, sizes in found:
-        moved = _with_input(network.inputs, number, torch.zeros_like)
-        other = record(
-            network.model, network.run, moved, name, call=recording.run, until=network.until
-        )
-        same = other.feature_map.shape == recording.feature_map.shape
-        if not (same and other.feature_map.equal(recording.feature_map)) and sizes not in reaching:
-            reaching.append(sizes)
-    return reaching[0] if len(reaching) == 1 else {}
-
-
-def _with_input(inputs: Any, number: int, change: Callable[[Tensor], Tensor]) -> Any:
-    """The inputs with one of their tensors, by number, changed."""
-    count = -1
-
-    def changed(tensor: Tensor) -> Tensor:
-        nonlocal count
-        count += 1
-        return change(tensor) if count == number else tensor
-
-    return map_tensors(changed, inputs)
 
 
 @dataclass(frozen=True)
@@ -241,112 +113,6 @@ class Part:
     feature_map: Tensor  # their rows of A
     inputs: Any
     calls: tuple[Call, ...]
-
-
-class View:
-    """What a network did at a layer, for one batch of inputs.
-
-    Attributes:
-        feature_map: A, a copy, as the layer gave it.
-        outputs: NT(x), (samples, …).
-        layout: What the axes of A are.
-        samples: How many.
-        rows_each: Rows of A that one sample has, each with a filter of its own: 1, or its frames,
-            where the network folds those into the batch.
-        linears: Weight and bias of every linear layer behind the layer, in order.
-        is_pooled_linear: Whether the outputs are seen to be the map's mean through one of those.
-        name: What an error calls the layer.
-        until: What is explained in place of the network's output, or None.
-        input_size: Of the input, a size for each axis of a filter; of an image made from a vector
-            it is the output's, and else the filter's own.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        recording: Recording,
-        layout: Layout,
-        sizes: dict[str, int],
-        name: str,
-    ) -> None:
-        self.feature_map = recording.feature_map
-        self.outputs = network.pick(recording.outputs)
-        self.linears = recording.linears
-        seen = recording.pooled
-        self.is_pooled_linear = seen.linear is not None and seen.end is self.outputs
-        self.name = f'"{name}"'
-        self.until = None if network.until is None else network.until.name
-        self.samples = len(self.outputs)
-        self._sizes = sizes
-        self._use(layout)
-        check_finite(self.feature_map, f"the output of layer {self.name}")
-        check_finite(self.outputs, "the output")
-
-    def settle_layout(self, layouts: Sequence[Layout], *, is_declared: bool) -> None:
-        """Choose the layout by which a sample's rows move its own output and no other.
-
-        Raises:
-            InputError: There is none.
-        """
-        if self.samples == 1 or (len(layouts) == 1 and layouts[0].rows_each == 1):
-            return
-        fitting = [layout for layout in layouts if self._keeps_apart(layout)]
-        if fitting:
-            self._use(fitting[0])
-            return
-        if is_declared:
-            raise InputError(
-                f'layer {self.name}: with axes="{layouts[0]}" what one sample shows moves the '
-                "output of another: its rows lie in another order"
-            )
-        raise InputError(
-            f"layer {self.name} gives {tuple(self.feature_map.shape)}, whose rows are those of no "
-            f"one sample (tried {', '.join(map(str, layouts))}): explain one sample at a time, or "
-            "say what its axes are with axes="
-        )
-
-    @property
-    def rows(self) -> int:
-        """How many filters there are."""
-        return self.samples * self.rows_each
-
-    def rows_of(self, samples: Tensor) -> Tensor:
-        """1 where some samples' rows are in the map and 0 elsewhere, of the map's axes."""
-        rows, place = self.layout.rows(samples), self.layout.sample_axis
-        mask = torch.zeros_like(self.feature_map)
-        if rows is None or place is None:
-            return mask + 1
-        return mask.index_fill_(place, rows, 1)
-
-    def _use(self, layout: Layout) -> None:
-        self.layout = layout
-        self.rows_each = layout.rows_each
-        names = layout.cell_names
-        of_output = tuple(self.outputs.shape[2:])
-        of_input = tuple(self._sizes.get(name, 0) for name in names)
-        fits = (
-            size
-            for size in (of_input, of_output)
-            if len(size) == len(names)
-            and all(n >= c for n, c in zip(size, layout.space, strict=True))
-        )
-        self.input_size = next(fits, layout.space)
-
-    def _keeps_apart(self, layout: Layout) -> bool:
-        """Whether, by a layout, the outputs of some samples depend on their own rows alone."""
-        outputs = self.outputs.flatten(1)
-        for first in (0, 1):  # every other sample: what they give must not move the rest
-            weights = torch.zeros_like(outputs)
-            weights[first::2] = 1
-            (gradient,) = torch.autograd.grad(
-                outputs, self.feature_map, weights, retain_graph=True, allow_unused=True
-            )
-            if gradient is None:
-                return True
-            rows = layout.cells(gradient).flatten(1).abs().amax(dim=1).view(self.samples, -1)
-            if rows[1 - first :: 2].amax() > 1e-6 * rows[first::2].amax():
-                return False
-        return True
 
 
 class Cut(View):

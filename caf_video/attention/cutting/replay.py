@@ -27,6 +27,10 @@ class Diverged(Exception):
     """The network took another path than the one recorded."""
 
 
+# What a network's own code raises when it is replayed on stand-ins and needs more than those.
+NOT_REPLAYABLE = (Diverged, RuntimeError, ValueError, TypeError, IndexError, KeyError)
+
+
 @dataclass(frozen=True)
 class Taken:
     """One call of a torch function behind the cut: its name, tensors it was given, its output."""
