@@ -61,9 +61,9 @@ def test_neighbours_that_nothing_hides_are_found_at_the_first_asking(
     asked = []
     nearest = EmbeddingIndex._nearest
 
-    def counted(index, rows, own, count, neighbours):
+    def counted(index, rows, own, own_group, count, neighbours):
         asked.append((len(rows), count))
-        return nearest(index, rows, own, count, neighbours)
+        return nearest(index, rows, own, own_group, count, neighbours)
 
     monkeypatch.setattr(EmbeddingIndex, "_nearest", counted)
     points = torch.randn(300, 12, generator=generator, dtype=torch.float64)
