@@ -26,6 +26,7 @@ _OF_CHANNELS_FIRST = (
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
 )  # fmt: skip
 _OF_CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)
+_TYPED = frozenset(_OF_CHANNELS_FIRST + _OF_CHANNELS_LAST)
 
 
 @dataclass(frozen=True)
@@ -98,30 +99,33 @@ class Evidence:
 
 
 class Maker:
-    """Watches convolutions, linear layers and norms, to know which of them gave the map.
-
-    Attributes:
-        grids: Shapes of the cells that convolutions gave, in order.
-    """
+    """Watches convolutions, linear layers and norms, to know which of them gave the map."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.grids: list[tuple[int, ...]] = []
-        self._outputs: list[tuple[tuple[int, ...], Reading]] = []
+        self._outputs: list[tuple[nn.Module, tuple[int, ...]]] = []
         self._watched = [
             module
             for module in model.modules()
-            if isinstance(module, _CONVOLUTIONS)
-            or type(module) in _OF_CHANNELS_FIRST + _OF_CHANNELS_LAST
+            if type(module) in _TYPED or isinstance(module, _CONVOLUTIONS)
         ]
-        for module in self._watched:  # a twin's: without a handle each, which costs ten times more
+        # Of a twin: no handle each, and only shapes are noted, for every explanation pays for it.
+        for module in self._watched:
             module._forward_hooks[_KEY] = self._seen
+
+    @property
+    def grids(self) -> list[tuple[int, ...]]:
+        """Shapes of the cells that convolutions gave, in order."""
+        return [tuple(shape[2:]) for module, shape in self._outputs if _is_convolved(module, shape)]
 
     def reading(self, layer: nn.Module, feature_map: Tensor) -> Reading | None:
         """Of the layer, or of the last of them before that gave a tensor of the map's shape."""
-        self._seen(layer, None, feature_map)
-        for shape, reading in reversed(self._outputs):
-            if shape == tuple(feature_map.shape):
-                return reading
+        wanted = feature_map.shape
+        for module, shape in reversed([*self._outputs, (layer, wanted)]):
+            if shape == wanted:
+                if _is_convolved(module, shape) or type(module) in _OF_CHANNELS_FIRST:
+                    return Reading(1, 0)
+                if type(module) in _OF_CHANNELS_LAST:
+                    return Reading(len(shape) - 1)
         return None
 
     def remove(self) -> None:
@@ -130,13 +134,11 @@ class Maker:
 
     def _seen(self, module: nn.Module, args: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            if isinstance(module, _CONVOLUTIONS) and output.shape[1:2] == (module.out_channels,):
-                self.grids.append(tuple(output.shape[2:]))
-                self._outputs.append((tuple(output.shape), Reading(1, 0)))
-            elif type(module) in _OF_CHANNELS_FIRST:
-                self._outputs.append((tuple(output.shape), Reading(1, 0)))
-            elif type(module) in _OF_CHANNELS_LAST:
-                self._outputs.append((tuple(output.shape), Reading(output.dim() - 1)))
+            self._outputs.append((module, output.shape))
+
+
+def _is_convolved(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    return isinstance(module, _CONVOLUTIONS) and shape[1:2] == (module.out_channels,)
 
 
 class Reader:
