@@ -99,13 +99,16 @@ class Evidence:
 
 
 class Maker:
-    """Watches convolutions, linear layers and norms, to know which of them gave the map."""
+    """Watches convolutions, linear layers and norms, to know which of them gave the map.
 
-    def __init__(self, model: nn.Module) -> None:
+    Without a model only the layer itself can say.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
         self._outputs: list[tuple[nn.Module, tuple[int, ...]]] = []
         self._watched = [
             module
-            for module in model.modules()
+            for module in (model.modules() if model is not None else ())
             if type(module) in _TYPED or isinstance(module, _CONVOLUTIONS)
         ]
         # Of a twin: no handle each, and only shapes are noted, for every explanation pays for it.

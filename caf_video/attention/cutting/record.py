@@ -115,8 +115,9 @@ def record(
     module = model.get_submodule(layer)
     copied: frozenset[int] = frozenset()
     wanted = call if call is not None and call >= 0 else 0
+    makers: nn.Module | None = None  # whose parts are watched for who makes the map
     while True:
-        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, model)
+        recorder = _Recorder(layer, module, around, after_relu, leaf, copied, wanted, until, makers)
         try:
             recording = recorder.record(network, inputs)
         except _Hidden:  # called by a module it is no part of: look into every module
@@ -131,6 +132,12 @@ def record(
             wanted, copied = runs + call, frozenset()
             continue
         changed = {i for i, one in enumerate(recording.calls) if one.changed_later}
+        # Watching every convolution is not free: only where no reader tells, or tokens make a grid.
+        if makers is None and (
+            recording.evidence.reading is None or recording.feature_map.dim() == 3
+        ):
+            makers = model
+            continue
         if changed <= copied:
             return recording
         copied |= changed  # only copies made at the cut hold what those calls returned
@@ -175,10 +182,10 @@ class _Recorder(Noting):
         copied: frozenset[int],
         wanted: int,
         until: Until | None,
-        model: nn.Module,
+        makers: nn.Module | None,
     ) -> None:
         super().__init__()
-        self._model = model
+        self._makers = makers
         self.runs_of: dict[nn.Module, int] = {}
         self._wanted, self._until = wanted, until
         self._evidence = Evidence()
@@ -204,7 +211,7 @@ class _Recorder(Noting):
         modules = dict(self._around)
         for container in self._around:
             modules.update(dict.fromkeys(container.children()))
-        maker = self._maker = Maker(self._model)
+        maker = self._maker = Maker(self._makers)
         try:
             with torch.no_grad(), patched(modules, self._wrapped), self:
                 outputs = network(inputs)
