@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import EXIT_PARTLY, err, out, track
+from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
 from caf_video.cli.options import (
     BackboneName,
     Candidates,
@@ -136,7 +136,7 @@ def check(
         table = Table("size", "fps", "reader", "clips")
         for kind, count in sorted(kinds.items()):
             table.add_row(*kind, str(count))
-        out.print(table)
+        show(table)
     print_lengths(
         [
             length_seconds(one.clip, one.info.duration_seconds)

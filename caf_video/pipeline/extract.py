@@ -126,7 +126,11 @@ def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]
     A split that is given now stays: the recording is then left as it is.
     """
     by_id = {clip.clip_id: clip.split for clip in dealt}
-    by_recording = {clip.recording: clip.split for clip in dealt}
+    splits_of: dict[str, set[str]] = {}
+    for clip in dealt:
+        splits_of.setdefault(clip.recording, set()).add(clip.split)
+    # Of queries and gallery a recording may be in both: then it tells nothing of another clip.
+    by_recording = {name: min(splits) for name, splits in splits_of.items() if len(splits) == 1}
     given = {clip.recording for clip in clips if clip.split}
     return [
         clip
