@@ -103,10 +103,10 @@ def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerows(manifest_rows(clips, path.parent))
+        rows.writerows(_manifest_rows(clips, path.parent))
 
 
-def manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
+def _manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
     """The cells of a manifest that lies in a folder, its header first."""
     clips = list(clips)
     fps = [FPS_COLUMN] if any(clip.fps is not None for clip in clips) else []

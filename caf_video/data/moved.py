@@ -1,5 +1,6 @@
 """Videos that lie elsewhere than their list says."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,3 +23,15 @@ def relocated(clip: Clip, videos: Path | None) -> Clip:
             return replace(clip, path=path.absolute())
     where = f"nor below {videos}" if videos is not None else "(--videos FOLDER says where)"
     raise CafVideoError(f"clip {clip.clip_id!r}: no video at {clip.path} {where}")
+
+
+def where_they_are(clips: Sequence[Clip], videos: Path | None) -> list[Clip]:
+    """The clips, each as `relocated`; one whose video is in neither place stays as it is."""
+    return [_or_as_it_is(clip, videos) for clip in clips]
+
+
+def _or_as_it_is(clip: Clip, videos: Path | None) -> Clip:
+    try:
+        return clip if videos is None else relocated(clip, videos)
+    except CafVideoError:
+        return clip
