@@ -77,8 +77,8 @@ def say_what_is_left_out(search: "EmbeddedSearch") -> None:
         ids = [clip.clip_id for clip in side.trained_on]
         if ids:
             out.print(
-                "Left out, for the run was trained on them or on times that they share: "
-                f"{len(ids)} clips of the {side.split} split: "
+                f"Left out, for the run was trained on them: {len(ids)} clips of the "
+                f"{side.split} split: "
                 f"{', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
                 markup=False,
                 soft_wrap=True,
@@ -121,7 +121,7 @@ def evaluate(
         told = f"{search.queries.split}, in the {search.gallery.split} split, among"
     show(_figures_table(f"{told} all others", evaluation.all_others))
     if evaluation.other_sessions is not None:
-        show(_figures_table(f"{told} other sessions", evaluation.other_sessions))
+        show(_figures_table(f"{told} other sessions alone", evaluation.other_sessions))
     gate = evaluation.gate
     classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]

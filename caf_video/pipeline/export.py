@@ -90,6 +90,8 @@ def export(
     table.writerows(rows)
     write_text(folder / TABLE, text.getvalue())
     parquet = _write_parquet(folder / PARQUET, rows, array)
+    if not parquet:
+        (folder / PARQUET).unlink(missing_ok=True)  # ours, of other embeddings
     write_text(folder / README, readme(search, array.shape, rule, run_folder, parquet))
     names = [ARRAY, TABLE, *([PARQUET] if parquet else []), README]
     return Export(search, [folder / name for name in names], parquet)
