@@ -149,7 +149,7 @@ class RunFolder:
             run = cls(folder, config, last, step, began, begins_anew=added > 0)
             if added:
                 logger.warning(
-                    "trained on for %d epochs more: optimizer and learning rate begin anew for "
+                    "trained on for %d more epoch(s): optimizer and learning rate begin anew for "
                     "these, from the weights of step %d", added, step,
                 )  # fmt: skip
         try:

@@ -212,7 +212,7 @@ def test_a_finished_run_with_more_epochs_goes_on_with_a_schedule_of_its_own(
     run_training(tmp_path / "run", store_folder)
     before = load_run(tmp_path / "run" / "checkpoints" / "last.ckpt")
     module = run_training(tmp_path / "run", store_folder, resume=True, epochs=EPOCHS + 2)
-    assert "trained on for 2 epochs more: optimizer and learning rate begin anew" in caplog.text
+    assert "trained on for 2 more epoch(s): optimizer and learning rate begin anew" in caplog.text
     series = read_metrics(tmp_path / "run")
     total = (EPOCHS + 2) * LENGTH
     assert series["loss"][0] == list(range(total)) and module.trainer.current_epoch == EPOCHS + 2
