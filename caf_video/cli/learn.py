@@ -154,9 +154,10 @@ def export(
         Path | None, typer.Option(help="Where the features are, if they were moved.")
     ] = None,
 ) -> None:
-    """Write a split's embeddings for other tools; of queries, those of the gallery, too.
+    """Write a split's embeddings for other tools.
 
-    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow.
+    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow. Of
+    queries, those of the gallery, too.
     """
     from caf_video.pipeline.export import export as export_run
 
