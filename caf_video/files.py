@@ -54,13 +54,13 @@ RECORD = ".caf_video.sha256"
 
 
 def require_ours(*paths: Path, failure: type[CafVideoError] = CafVideoError) -> None:
-    """Refuse to replace a file that is not as we wrote it; one that is not there is no obstacle.
+    """Refuse to replace what is not a file as we wrote it; where nothing is, there is no obstacle.
 
     Raises:
         CafVideoError: A `failure`: names the file, of which nothing is touched.
     """
     for path in paths:
-        if path.is_file() and not is_ours(path):
+        if os.path.lexists(path) and not is_ours(path):
             raise failure(
                 f"{path} is there already, and is not as caf_video wrote it: "
                 "choose another place for the results, or move it away"

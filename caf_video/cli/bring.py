@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import out, track
+from caf_video.cli.console import out, show, track
 from caf_video.errors import InputError
 
 if TYPE_CHECKING:
@@ -157,15 +157,15 @@ def import_hdd(
 
 def _report(imported: "Imported") -> None:
     """Clips by label and split, and what did not become one."""
-    from caf_video.data.manifest import SPLITS
+    from caf_video.data.clip import ALL_SPLITS
 
     counts = Counter((clip.label, clip.split) for clip in imported.clips)
     used = {clip.split for clip in imported.clips}
-    splits = [split for split in (*SPLITS, "") if split in used]
+    splits = [split for split in (*ALL_SPLITS, "") if split in used]
     table = Table("label", *(split or "no split" for split in splits))
     for label in sorted({clip.label for clip in imported.clips}):
         table.add_row(label, *(str(counts[label, split]) for split in splits))
-    out.print(table)
+    show(table)
     videos = {clip.path for clip in imported.clips}
     out.print(f"{len(imported.clips)} clips of {len(videos)} videos.", highlight=False)
     for reason, count in imported.skipped.most_common():

@@ -5,10 +5,16 @@ from statistics import median
 
 from rich.table import Table
 
-from caf_video.cli.console import out
-from caf_video.data.clip import SPLITS, Clip
+from caf_video.cli.console import out, show
+from caf_video.data.clip import Clip
 from caf_video.data.clips import assign_splits, splits_without_clips
-from caf_video.data.summary import features_bytes, label_counts, length_seconds, sampled_frames
+from caf_video.data.summary import (
+    features_bytes,
+    label_counts,
+    length_seconds,
+    sampled_frames,
+    splits_in,
+)
 
 
 def print_clips(
@@ -23,16 +29,17 @@ def print_clips(
         grid: (h, w) of a feature map.
     """
     dealt = assign_splits(clips, seed=0)
-    table = Table("label", *SPLITS, "sessions")
+    splits = splits_in(dealt)
+    table = Table("label", *splits, "sessions")
     for count in label_counts(dealt):
         table.add_row(count.label, *map(str, count.clips), str(count.recordings))
     table.add_section()
     table.add_row(
         "all",
-        *(str(sum(clip.split == split for clip in dealt)) for split in SPLITS),
+        *(str(sum(clip.split == split for clip in dealt)) for split in splits),
         str(len({clip.recording for clip in dealt})),
     )
-    out.print(table)
+    show(table)
     undealt = sum(not clip.split for clip in clips)
     if undealt:
         out.print(f"{undealt} clips have no split in the list: as seed 0 deals them.")

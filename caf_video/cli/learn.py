@@ -11,9 +11,17 @@ from rich.table import Table
 from caf_video.cli.console import one_line_failures, out, show, track
 from caf_video.files import require_ours
 
+Split = Annotated[
+    str,
+    typer.Option(
+        help="train, val or test; or query, which is searched in gallery, and is the test where "
+        "there is no other."
+    ),
+]
+
 if TYPE_CHECKING:
-    from caf_video.pipeline.embed import EmbeddedSplit
     from caf_video.pipeline.evaluate import Figures
+    from caf_video.pipeline.queries import EmbeddedSearch
 
 
 def train(context: typer.Context) -> None:
@@ -58,45 +66,62 @@ def _figures_table(title: str, figures: "Figures") -> Table:
     return table
 
 
-def say_what_is_left_out(embedded: "EmbeddedSplit") -> None:
+def say_what_is_left_out(search: "EmbeddedSearch") -> None:
     """A word on clips that the run was trained on, or that it cannot say."""
-    if not embedded.checked:
+    if not search.queries.checked:
         out.print(
             "This run does not say which clips it was trained on: "
             "whether any is measured here cannot be checked."
         )
-    elif embedded.trained_on:
-        ids = [clip.clip_id for clip in embedded.trained_on]
-        out.print(
-            f"Left out, for the run was trained on them: {len(ids)} clips of the "
-            f"{embedded.split} split: {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
-            markup=False,
-            soft_wrap=True,
-        )
+    for side in search.sides:
+        ids = [clip.clip_id for clip in side.trained_on]
+        if ids:
+            out.print(
+                f"Left out, for the run was trained on them: {len(ids)} clips of the "
+                f"{side.split} split: "
+                f"{', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Split = "test",
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="A list of other clips to measure, searched in the split or gallery."),
+    ] = None,
     features: Annotated[
         Path | None, typer.Option(help="Where the features are, if they were moved.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="With --queries: where its videos are, if they were moved.")
     ] = None,
 ) -> None:
     """Measure a run of clips: R@K, mAP@R and NMI.
 
     They stand beside chance and what nobody trained, twice: among all other clips, and among those
-    of other sessions than the clip's own. All figures are fractions.
+    of other sessions than the clip's own. All figures are fractions. Clips of the split query are
+    searched in the split gallery alone, and not among one another; so are those of --queries, whose
+    features are extracted anew. A query that is an event of the gallery does not find itself.
     """
     from caf_video.pipeline.evaluate import evaluate as evaluate_run
     from caf_video.pipeline.results import write_json
 
     if json is not None:
         require_ours(json)
-    evaluation = evaluate_run(run, split=split, features=features, track=track)
-    show(_figures_table(f"{split} split, among all others", evaluation.all_others))
+    evaluation = evaluate_run(
+        run, split=split, queries=queries, features=features, videos=videos, track=track
+    )
+    search = evaluation.search
+    told = f"{search.queries.split} split, among"
+    if not search.in_itself:
+        told = f"{search.queries.split}, in the {search.gallery.split} split, among"
+    show(_figures_table(f"{told} all others", evaluation.all_others))
     if evaluation.other_sessions is not None:
-        show(_figures_table(f"{split} split, other sessions alone", evaluation.other_sessions))
+        show(_figures_table(f"{told} other sessions alone", evaluation.other_sessions))
     gate = evaluation.gate
     classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]
@@ -113,7 +138,7 @@ def evaluate(
     )
     if evaluation.other_sessions is None:
         out.print("No class has clips of two sessions: they cannot be told from their drives.")
-    say_what_is_left_out(evaluation.embedded)
+    say_what_is_left_out(evaluation.search)
     if evaluation.new_classes:
         out.print(f"Classes that training did not have: {', '.join(evaluation.new_classes)}.")
     if json is not None:
@@ -124,19 +149,20 @@ def evaluate(
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Split = "test",
     features: Annotated[
         Path | None, typer.Option(help="Where the features are, if they were moved.")
     ] = None,
 ) -> None:
     """Write a split's embeddings for other tools.
 
-    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow.
+    As npy, with a CSV of the clips and a README of its columns; and as Parquet, with pyarrow. Of
+    queries, those of the gallery, too.
     """
     from caf_video.pipeline.export import export as export_run
 
     done = export_run(run, folder, split=split, features=features, track=track)
-    say_what_is_left_out(done.embedded)
+    say_what_is_left_out(done.search)
     for file in done.files:
         out.print(str(file), markup=False, highlight=False, soft_wrap=True)
     if not done.parquet:

@@ -38,7 +38,9 @@ def explain(
     only_wrong: Annotated[
         bool, typer.Option("--only-wrong", help="Clips whose nearest neighbour was wrong.")
     ] = False,
-    split: Annotated[str, typer.Option(help="Where neighbours are searched.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Where neighbours are searched; of query, in gallery.")
+    ] = "test",
     features: Annotated[
         Path | None, typer.Option(help="With --model: where the features are, if they were moved.")
     ] = None,
@@ -80,7 +82,7 @@ def explain(
             videos=videos,
             track=track,
         )
-        say_what_is_left_out(explained.gallery)
+        say_what_is_left_out(explained.search)
         if only != "all" and explained.unjudged:
             out.print(
                 f"Not judged, and so left out: {len(explained.unjudged)} clips without a label, or "
@@ -199,7 +201,7 @@ def localize(
         shown.add_column(column, width=width, min_width=longest)
     for row in rows:
         shown.add_row(*row)
-    out.print(shown)
+    show(shown)
     for note in done.notes:
         out.print(note, markup=False, highlight=False, soft_wrap=True)
     seconds = done.found.seconds

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import EXIT_PARTLY, err, out, track
+from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
 from caf_video.cli.options import (
     BackboneName,
     Candidates,
@@ -17,6 +17,10 @@ from caf_video.cli.options import (
     open_backbone,
     parse_size,
 )
+
+Videos = Annotated[
+    Path | None, typer.Option(help="Where the videos are, if they are not where the list says.")
+]
 
 # Of `extract` without options: EfficientNet-Lite0 at stride 32 on 256x448 pixels.
 DEFAULT_CHANNELS, DEFAULT_GRID = 1280, (8, 14)
@@ -84,9 +88,6 @@ def check(
         Path | None,
         typer.Option(help="Write a manifest of the clips that can be read, with all its columns."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write it over a file that holds other things.")
-    ] = False,
     fps: Annotated[
         float | None,
         typer.Option(
@@ -98,6 +99,7 @@ def check(
     candidates: Candidates = 3,
     timeout_seconds: Annotated[float, typer.Option(help="Time limit for one clip.")] = 30.0,
     workers: Annotated[int, typer.Option(help="Processes that open clips.", min=1)] = 2,
+    videos: Videos = None,
 ) -> None:
     """Open every clip, and report those that cannot be read.
 
@@ -116,7 +118,7 @@ def check(
         workers=workers,
         fps=fps,
         good=write,
-        replace=force,
+        videos=videos,
         listed=lambda clips: print_clips(
             clips,
             timesteps=timesteps,
@@ -136,7 +138,7 @@ def check(
         table = Table("size", "fps", "reader", "clips")
         for kind, count in sorted(kinds.items()):
             table.add_row(*kind, str(count))
-        out.print(table)
+        show(table)
     print_lengths(
         [
             length_seconds(one.clip, one.info.duration_seconds)
@@ -147,10 +149,10 @@ def check(
     bad = [one for one in checked if not one.ok]
     for one in bad:
         out.print(f"{one.clip.clip_id}: {one.reason}", markup=False, soft_wrap=True)
-    videos = {one.clip.path: one.info.frame_count for one in checked if one.info is not None}
+    frames = {one.clip.path: one.info.frame_count for one in checked if one.info is not None}
     out.print(
         f"{len(checked) - len(bad)} of {len(checked)} clips can be read; "
-        f"their {len(videos)} videos have {sum(videos.values())} frames."
+        f"their {len(frames)} videos have {sum(frames.values())} frames."
     )
     if write is not None:
         out.print(f"Those that can: {write}", soft_wrap=True)
@@ -184,6 +186,7 @@ def extract(
             "folders of frames, times in frames."
         ),
     ] = None,
+    videos: Videos = None,
 ) -> None:
     """Turn the clips' frames into frozen feature maps on disk.
 
@@ -205,6 +208,7 @@ def extract(
         workers=workers,
         seed=seed,
         fps=fps,
+        videos=videos,
         track=track,
     )
     store = extracted.store

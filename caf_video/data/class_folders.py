@@ -1,9 +1,13 @@
-"""A folder per class, in folders of splits or not: which videos there are, of which class."""
+"""A folder per class, in folders of splits or not: which videos there are, of which class.
+
+A video is a file, or a folder of numbered pictures.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from caf_video.data.clip import SPLIT_OF_NAME, ManifestError
+from caf_video.data.video.frames_folder import is_picture
 
 # Every container that the reader reads, and raw streams.
 VIDEO_SUFFIXES = frozenset(
@@ -13,7 +17,10 @@ VIDEO_SUFFIXES = frozenset(
         ".obu .ogg .ogm .ogv .qt .rm .rmvb .ts .vob .webm .wmv .wtv .y4m"
     ).split()
 )
-EXPECTED = "FOLDER/CLASS/video.mp4 or FOLDER/train/CLASS/video.mp4 (val and test beside it)"
+EXPECTED = (
+    "FOLDER/CLASS/video.mp4 or FOLDER/train/CLASS/video.mp4 (val and test beside it); a folder of "
+    "numbered pictures, as FOLDER/CLASS/video/000001.png, is a video, too"
+)
 
 
 def is_video(path: Path) -> bool:
@@ -29,7 +36,8 @@ def videos_of_class_folders(source: Path) -> list[tuple[str, str, str]]:
 
     Raises:
         ManifestError: The folder cannot be read; folders of splits stand beside other folders, or
-            two of them are one split; videos lie outside of the classes; a class holds none.
+            two of them are one split; videos or pictures lie outside of the classes' videos; a
+            class holds none, or both files and folders of pictures.
     """
     folders = _sub_folders(source)
     splits = {folder: SPLIT_OF_NAME.get(folder.name.casefold(), "") for folder in folders}
@@ -41,11 +49,38 @@ def videos_of_class_folders(source: Path) -> list[tuple[str, str, str]]:
         _require_no_loose_video(place)
     for split, root in roots:
         for folder in _sub_folders(root):
-            videos = sorted(path for path in folder.rglob("*") if is_video(path))
-            if not videos:
-                raise ManifestError(f"class folder {folder} holds no video")
+            videos = _videos_in(folder)
             rows += [(path.relative_to(source).as_posix(), folder.name, split) for path in videos]
     return rows
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    """The videos of a class: files, or folders of pictures, at any depth."""
+    files = sorted(path for path in folder.rglob("*") if is_video(path))
+    of_pictures = sorted(
+        {path.parent for path in folder.rglob("*") if is_picture(path)}
+        - {path.parent for path in files}  # their thumbnails
+    )
+    hidden = [place for place in of_pictures if _is_hidden(place.relative_to(folder))]
+    of_pictures = [place for place in of_pictures if place not in hidden]
+    if files and of_pictures:
+        raise ManifestError(
+            f"class folder {folder} holds both video files ({_some([files[0].name])}) and folders "
+            f"of pictures ({_some([place.name for place in of_pictures])}): which are the clips? "
+            "Keep one kind, or list the clips in a manifest CSV with columns path and label"
+        )
+    if folder in of_pictures:
+        raise ManifestError(
+            f"class folder {folder} holds pictures that are in no video's folder. Expected: "
+            f"{EXPECTED}"
+        )
+    if not files and not of_pictures:
+        raise ManifestError(f"class folder {folder} holds no video")
+    return files or of_pictures
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part[0] == "." for part in path.parts)
 
 
 def _require_one_kind(source: Path, splits: dict[Path, str]) -> None:

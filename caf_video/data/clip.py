@@ -6,11 +6,16 @@ from pathlib import Path
 from caf_video.errors import CafVideoError
 
 SPLITS = ("train", "val", "test")
+# A test in two halves: the queries are searched in the gallery, and not among one another.
+QUERY, GALLERY = "query", "gallery"
+ALL_SPLITS = (*SPLITS, QUERY, GALLERY)
 # How others call them; letter case does not matter.
 SPLIT_OF_NAME = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("query", "queries"), QUERY),
+    GALLERY: GALLERY,
 }
 
 
@@ -29,7 +34,7 @@ class Clip:
         start_seconds: When the event begins, from the first frame of the video.
         end_seconds: When it ends; None is the end of the video.
         session: The recording it is cut from; "" means that the video file is the session.
-        split: One of `SPLITS`, or "" where none is assigned yet.
+        split: One of `ALL_SPLITS`, or "" where none is assigned yet.
         fps: Frames a second of the video, for raw streams and folders of frames, which do not tell;
             None where the list does not say.
         listed_path: The path from the folder of its list, "" where it comes from none.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from caf_video.data.clip import SPLIT_OF_NAME, SPLITS, Clip, ManifestError
+from caf_video.data.clip import ALL_SPLITS, SPLIT_OF_NAME, Clip, ManifestError
 from caf_video.data.columns import Columns
 from caf_video.data.times import frame_rate, seconds_of
 
@@ -83,7 +83,7 @@ class Row:
         cell = self.cells.get("split", "")
         split = SPLIT_OF_NAME.get(cell.casefold(), "")
         if cell and not split:
-            known = ", ".join(SPLITS)
+            known = ", ".join(ALL_SPLITS)
             raise ManifestError(f"{self.place}: unknown split {cell!r}: it is one of {known}")
         return split
 

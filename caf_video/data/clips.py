@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from caf_video.data.clip import ALL_SPLITS, GALLERY, QUERY
 from caf_video.data.manifest import (
     SPLITS,
     Clip,
@@ -39,7 +40,8 @@ def assign_splits(
             as it is.
 
     Raises:
-        ManifestError: A recording is in two splits already.
+        ManifestError: A recording is in two splits already, or both of queries and gallery, so that
+            it does not say which of them a clip of it joins.
         InputError: The fractions are not three numbers from 0 on that add up to 1.
     """
     shares = np.asarray(fractions, dtype=np.float64)
@@ -47,10 +49,17 @@ def assign_splits(
         raise InputError(f"split fractions {tuple(fractions)} are not three that add up to 1")
     require_one_split_per_recording(clips, [f"clip {clip.clip_id!r}" for clip in clips])
     split_of = {clip.recording: clip.split for clip in clips if clip.split}
+    in_both = {clip.recording for clip in clips if clip.split == QUERY}
+    in_both &= {clip.recording for clip in clips if clip.split == GALLERY}
     for clip in clips:
         if clip.recording not in split_of:
             split_of[clip.recording] = _drawn_split(_name_of_recording(clip), seed, shares)
-    return [replace(clip, split=split_of[clip.recording]) for clip in clips]
+        if not clip.split and clip.recording in in_both:
+            raise ManifestError(
+                f"clip {clip.clip_id!r} has no split, and its recording is of {QUERY} and "
+                f"{GALLERY}: name its split"
+            )
+    return [replace(clip, split=clip.split or split_of[clip.recording]) for clip in clips]
 
 
 def _name_of_recording(clip: Clip) -> str:
@@ -71,7 +80,10 @@ def splits_without_clips(clips: Sequence[Clip]) -> str:
     Args:
         clips: Each with its split.
     """
-    empty = [split for split in SPLITS if all(clip.split != split for clip in clips)]
+    used = {"test" if clip.split == QUERY else clip.split for clip in clips}
+    empty = [split for split in SPLITS if split not in used]
+    if (QUERY in {clip.split for clip in clips}) != (GALLERY in {clip.split for clip in clips}):
+        empty.append(GALLERY if "test" in used else QUERY)
     if not empty:
         return ""
     recordings = len({clip.recording for clip in clips})
@@ -106,14 +118,39 @@ def require_trainable(clips: Sequence[Clip]) -> None:
     require_evaluable(clips, "val")
 
 
-def require_evaluable(clips: Sequence[Clip], split: str = "test") -> None:
+def sides_of(clips: Sequence[Clip], split: str) -> tuple[str, str]:
+    """The split whose clips are measured, and the one in which their neighbours are searched.
+
+    Queries are searched in the gallery; the clips of another split among one another. Clips that
+    have queries and no test split are tested by these.
+
+    Raises:
+        InputError: The gallery is asked for, in which is searched; or there is no such split.
+    """
+    if split == "test" and {clip.split for clip in clips} & {split, QUERY} == {QUERY}:
+        split = QUERY
+    if split == GALLERY:
+        raise InputError(f"split {GALLERY}: it is searched, not measured; {QUERY} asks it")
+    if split not in ALL_SPLITS:
+        raise InputError(f"unknown split {split!r}: it is one of {', '.join(ALL_SPLITS)}")
+    return (QUERY, GALLERY) if split == QUERY else (split, split)
+
+
+def require_evaluable(
+    clips: Sequence[Clip], split: str = "test", gallery: str | None = None
+) -> None:
     """Refuse a split on which R@1 cannot be measured.
 
     A class with one clip is no obstacle: it is left out and counted.
 
+    Args:
+        clips: Each with its split.
+        split: Whose clips are measured.
+        gallery: The split in which they are searched; None: the same.
+
     Raises:
-        ManifestError: Names the split if it is empty or no class has two clips in it, and the clip
-            whose label no training clip has.
+        ManifestError: Names the split if it is empty or no class has two clips in it, or one there
+            and one in the gallery, and the clip whose label no training clip has.
     """
     chosen = _clips_in(clips, split)
     known = sorted({clip.label for clip in clips if clip.split == "train"})
@@ -124,15 +161,21 @@ def require_evaluable(clips: Sequence[Clip], split: str = "test") -> None:
             raise ManifestError(
                 f"clip {clip.clip_id!r}: the train split has no label {clip.label!r}: {meant}"
             )
-    if max(Counter(clip.label for clip in chosen).values()) < 2:
+    if gallery is not None and gallery != split:
+        if not {clip.label for clip in chosen} & {clip.label for clip in _clips_in(clips, gallery)}:
+            raise ManifestError(
+                f"no class of the {split} split is in the {gallery} split: nothing there has a "
+                "right neighbour"
+            )
+    elif max(Counter(clip.label for clip in chosen).values()) < 2:
         raise ManifestError(
             f"no class has two clips in the {split} split: nothing there has a right neighbour"
         )
 
 
 def _clips_in(clips: Sequence[Clip], split: str) -> list[Clip]:
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r}: it is one of {', '.join(SPLITS)}")
+    if split not in ALL_SPLITS:
+        raise InputError(f"unknown split {split!r}: it is one of {', '.join(ALL_SPLITS)}")
     chosen = [clip for clip in clips if clip.split == split]
     if not chosen:
         counted = Counter(clip.split or "none" for clip in clips)

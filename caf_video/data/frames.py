@@ -1,6 +1,6 @@
-"""The sampled frames of clips as tensors, decoded in worker processes."""
+"""The sampled frames of clips as tensors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,7 @@ from torch.utils.data import Dataset
 
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_indices, segment_frame_indices
-from caf_video.data.video.reader import VideoError, VideoReader
-from caf_video.data.workers import made_in_order
+from caf_video.data.video.reader import VideoReader
 
 Transform = Callable[[np.ndarray], Tensor]
 
@@ -78,16 +77,3 @@ class ClipFrames(Dataset[ClipSample]):
             frame_indices=torch.from_numpy(indices),
             times_seconds=torch.from_numpy(times[indices]),
         )
-
-
-def load_samples(frames: ClipFrames, *, workers: int = 0) -> Iterator[ClipSample]:
-    """Decode all clips in order, ahead of the caller, in `workers` processes (0: in this one).
-
-    Raises:
-        CafVideoError: As `ClipFrames.__getitem__`.
-        VideoError: A decoder took its process down.
-    """
-    lost = VideoError(
-        "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
-    )
-    return made_in_order(frames.__getitem__, range(len(frames)), workers=workers, lost=lost)

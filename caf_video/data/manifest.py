@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from caf_video.data.class_folders import VIDEO_SUFFIXES, videos_of_class_folders
-from caf_video.data.clip import SPLITS, Clip, ManifestError
+from caf_video.data.clip import GALLERY, QUERY, SPLITS, Clip, ManifestError
 from caf_video.data.clip_row import WHOLE_VIDEOS, Row, relative_path, with_made_ids
 from caf_video.data.columns import COLUMNS, FPS_COLUMN, Columns, resembles_a_column, understand
 from caf_video.data.csv_rows import csv_rows
@@ -38,7 +38,7 @@ def read_clips(source: str | Path, *, fps: float | None = None) -> list[Clip]:
     """Read a manifest CSV, a folder with a sub-folder per class, or a list of `path label` lines.
 
     In a folder the class is the sub-folder's name and the clip is the whole video; one more level
-    of folders named train, val and test gives the splits. A list is as pytorchvideo reads it: the
+    of folders named as splits are gives the splits. A list is as pytorchvideo reads it: the
     label stands after the last space. Both name a clip by its path without the suffix.
 
     Args:
@@ -103,10 +103,10 @@ def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerows(manifest_rows(clips, path.parent))
+        rows.writerows(_manifest_rows(clips, path.parent))
 
 
-def manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
+def _manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
     """The cells of a manifest that lies in a folder, its header first."""
     clips = list(clips)
     fps = [FPS_COLUMN] if any(clip.fps is not None for clip in clips) else []
@@ -122,6 +122,8 @@ def manifest_rows(clips: Iterable[Clip], folder: Path) -> list[list[str]]:
 
 def require_one_split_per_recording(clips: Sequence[Clip], places: Sequence[str]) -> None:
     """Refuse clips of one recording in two splits: the test would hold what was trained on.
+
+    Queries and gallery are one test, and may share a recording.
 
     Args:
         places: What to call each clip in the message, such as `line 7` or `clip 'left-3'`.
@@ -141,8 +143,9 @@ def require_one_split_per_recording(clips: Sequence[Clip], places: Sequence[str]
             )
         if not clip.split:
             continue
-        split, earlier = split_of.setdefault(clip.recording, (clip.split, place))
-        if split != clip.split:
+        its = f"{QUERY} or {GALLERY}" if clip.split in (QUERY, GALLERY) else clip.split
+        split, earlier = split_of.setdefault(clip.recording, (its, place))
+        if split != its:
             what = f"session {clip.session!r}" if clip.session else f"video {clip.path.name}"
             raise ManifestError(
                 f"{place}: {what} is in split {clip.split!r}, but in {split!r} on {earlier}: "

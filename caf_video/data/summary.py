@@ -4,18 +4,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caf_video.data.clip import SPLITS, Clip
+from caf_video.data.clip import ALL_SPLITS, SPLITS, Clip
 
 FEATURE_BYTES = 2  # float16
 
 
 @dataclass(frozen=True)
 class LabelCount:
-    """Of one label: its clips in each of `SPLITS`, and the recordings that they come from."""
+    """Of one label: its clips in each of `splits_in`, and the recordings that they come from."""
 
     label: str
     clips: tuple[int, ...]
     recordings: int
+
+
+def splits_in(clips: Sequence[Clip]) -> list[str]:
+    """Those that every list should have, and beside them those that this one has."""
+    used = {clip.split for clip in clips}
+    return [split for split in ALL_SPLITS if split in SPLITS or split in used]
 
 
 def label_counts(clips: Sequence[Clip]) -> list[LabelCount]:
@@ -24,12 +30,13 @@ def label_counts(clips: Sequence[Clip]) -> list[LabelCount]:
     Args:
         clips: Each with its split.
     """
+    splits = splits_in(clips)
     counted = Counter((clip.label, clip.split) for clip in clips)
     recordings: dict[str, set[str]] = {}
     for clip in clips:
         recordings.setdefault(clip.label, set()).add(clip.recording)
     return [
-        LabelCount(label, tuple(counted[label, split] for split in SPLITS), len(recordings[label]))
+        LabelCount(label, tuple(counted[label, split] for split in splits), len(recordings[label]))
         for label in sorted(recordings)
     ]
 

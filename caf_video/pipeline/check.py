@@ -5,10 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 from caf_video.data.check import ClipCheck, check_clips
-from caf_video.data.csv_rows import csv_rows
-from caf_video.data.manifest import Clip, ManifestError, manifest_rows, read_clips, write_manifest
+from caf_video.data.manifest import Clip, read_clips, write_manifest
+from caf_video.data.moved import where_they_are
 from caf_video.data.sampling import segment_frame_indices
 from caf_video.errors import InputError
+from caf_video.files import remember_ours, require_ours
 from caf_video.pipeline.progress import Track, quietly
 
 
@@ -21,7 +22,7 @@ def check(
     workers: int = 2,
     fps: float | None = None,
     good: Path | None = None,
-    replace: bool = False,
+    videos: Path | None = None,
     listed: Callable[[Sequence[Clip]], None] = lambda clips: None,
     track: Track = quietly,
 ) -> list[ClipCheck]:
@@ -35,16 +36,18 @@ def check(
         workers: Processes at once.
         fps: Frames a second, of clips whose list does not say.
         good: Where to write a manifest of the clips that can be read, with all columns of theirs.
-        replace: Whether a file may stand there that is not such a manifest.
+        videos: Where the videos are, if they are not where the list says.
         listed: Called with the clips before the first is opened.
 
     Raises:
         InputError: What stands at `good` is not ours to replace; nothing was opened.
         CafVideoError: The list cannot be read, or the other not written.
     """
-    clips = read_clips(source, fps=fps)
+    clips = where_they_are(read_clips(source, fps=fps), videos)
     if good is not None:
-        _require_replaceable(good, source, clips, replace)
+        if good.exists() and source.exists() and good.samefile(source):
+            raise InputError(f"{good} is the list that is checked: write to another file")
+        require_ours(good, failure=InputError)
     segment_frame_indices(0, 1, timesteps=timesteps, candidates=candidates)  # or refuses them
     listed(clips)
     checks = check_clips(
@@ -57,31 +60,7 @@ def check(
     with closing(checks):
         checked = list(track(checks, description="Checking clips", total=len(clips)))
     if good is not None:
+        require_ours(good, failure=InputError)  # it may have come since
         write_manifest([one.clip for one in checked if one.ok], good)
+        remember_ours(good)
     return checked
-
-
-def _require_replaceable(good: Path, source: Path, clips: Sequence[Clip], replace: bool) -> None:
-    """Refuse to write over the list itself, ever, and over another file unless told to.
-
-    A manifest of no other rows than this list's may be replaced: it is what is written here.
-    """
-    if not good.exists() or good.is_dir():  # a folder is refused where it is written
-        return
-    if source.exists() and good.samefile(source):
-        raise InputError(f"{good} is the list that is checked: write to another file")
-    if not (replace or _holds_only(good, clips)):
-        raise InputError(
-            f"{good} is there already and holds other things: write to another file, or --force"
-        )
-
-
-def _holds_only(file: Path, clips: Sequence[Clip]) -> bool:
-    """Whether a file is a manifest of some of these clips, as it is written here."""
-    header, *rows = manifest_rows(clips, file.parent)
-    known = set(map(tuple, rows))
-    try:
-        found = [cells for _, cells in csv_rows(file.read_text("utf-8"), file.name, ManifestError)]
-    except (ManifestError, OSError, UnicodeError):
-        return False
-    return bool(found) and found[0] == header and all(tuple(row) in known for row in found[1:])

@@ -1,4 +1,4 @@
-"""run and features ─► embeddings of a split, and the index to search them: made once, and kept.
+"""run and features ─► embeddings of a split: made once, and kept.
 
     RUN/embeddings/best.test.safetensors    embeddings (n, d); what they were made of, as metadata
 
@@ -10,10 +10,8 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -25,23 +23,9 @@ from caf_video.errors import CafVideoError
 from caf_video.files import written_whole
 from caf_video.pipeline.opened import clips_of, maps_at_test
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.retrieval import EmbeddingIndex
 from caf_video.training import ClipRun
 
 FORMAT = "1"  # of the file: another one once the same weights and features embed otherwise
-
-
-@dataclass(frozen=True, eq=False)
-class NearestClips:
-    """The clip of a split that is nearest to each query, never the query itself.
-
-    Attributes:
-        clips: One for each query.
-        distances: To it, Euclidean, float64, (q,).
-    """
-
-    clips: list[Clip]
-    distances: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +33,7 @@ class EmbeddedSplit:
     """The clips of a split and their embeddings.
 
     Attributes:
-        split: Its name.
+        split: Its name; of queries from elsewhere that of their manifest.
         clips: Its clips, n of them, less those that the run was trained on.
         embeddings: Theirs, (n, d), as retrieval compares them.
         trained_on: Clips of the split that are left out, because the run was trained on them.
@@ -62,42 +46,10 @@ class EmbeddedSplit:
     trained_on: list[Clip]
     checked: bool
 
-    @cached_property
-    def index(self) -> EmbeddingIndex:
-        """To search among them, by clip id and recording."""
-        ids = [clip.clip_id for clip in self.clips]
-        return EmbeddingIndex(self.embeddings, ids, groups=self.recordings)
-
     @property
     def recordings(self) -> list[str]:
         """The session of each clip; its video, where no session is named."""
         return [clip.recording for clip in self.clips]
-
-    @property
-    def sessions_allow(self) -> bool:
-        """Whether a class has clips of two sessions, so that one can be left out of a search."""
-        first: dict[str, str] = {}
-        return any(
-            first.setdefault(clip.label, clip.recording) != clip.recording for clip in self.clips
-        )
-
-    def nearest(
-        self, queries: Tensor, clips: Sequence[Clip], *, other_sessions: bool = False
-    ) -> NearestClips:
-        """The clip nearest to each query (q, d), which is the embedding of one of `clips`.
-
-        Args:
-            other_sessions: Search among the clips of other sessions than the query's alone; there
-                must be two.
-        """
-        found = self.index.search(
-            queries,
-            neighbours=1,
-            query_ids=[clip.clip_id for clip in clips],
-            query_groups=[clip.recording for clip in clips] if other_sessions else None,
-        )
-        nearest = [self.clips[position] for position in found.positions[:, 0]]
-        return NearestClips(nearest, found.distances[:, 0])
 
 
 def embed_split(
@@ -108,7 +60,7 @@ def embed_split(
     Args:
         run: The trained network.
         store: Features of the kind it was trained on.
-        split: train, val or test.
+        split: Its name.
 
     Raises:
         CafVideoError: The split has no clip, or none that the run was not trained on; or a clip's

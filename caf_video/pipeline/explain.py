@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
+from caf_video.data.clips import sides_of
 from caf_video.data.features import ClipFeatures
 from caf_video.data.manifest import Clip, read_manifest
+from caf_video.data.moved import relocated
 from caf_video.data.session_store import ARRAY_SUFFIX
 from caf_video.data.stores import ClipStore
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.files import require_ours
-from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.opened import (
@@ -27,9 +28,9 @@ from caf_video.pipeline.opened import (
     new_features,
     open_features,
     open_run,
-    relocated,
 )
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.queries import EmbeddedSearch, as_whom, embed_search, same_video
 from caf_video.pipeline.results import (
     output_folder,
     result_names,
@@ -37,6 +38,7 @@ from caf_video.pipeline.results import (
     write_npz,
     write_picture,
 )
+from caf_video.pipeline.trained_on import TrainingTimes
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.training import ClipRun
 
@@ -45,7 +47,6 @@ CLIPS_AT_ONCE = 64
 _PLAIN_GREY = 96  # under the heat of a clip without a video,
 _PLAIN_CELL = 32  # whose cells are as many pixels large
 TRAINED_ON = "trained on"  # instead of a split
-NOBODY = "\0"  # what no clip is called
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,13 @@ class Explained(Sequence[ExplainedClip]):
 
     Attributes:
         clips: They.
-        gallery: The clips among which neighbours were searched.
+        search: The clips of the split, and those among which neighbours were searched.
         unjudged: Clips that were asked for and have no verdict to choose them by: those without a
             label, and those that the run was trained on.
     """
 
     clips: list[ExplainedClip]
-    gallery: EmbeddedSplit
+    search: EmbeddedSearch
     unjudged: list[Clip]
 
     def __getitem__(self, place: Any) -> Any:
@@ -161,7 +162,8 @@ def explain_clips(
     Args:
         run_folder: The run.
         targets: Clip ids, or video files; none means every clip of the split.
-        split: The clips among which nearest neighbours are searched.
+        split: The clips among which nearest neighbours are searched; of queries those of the
+            gallery.
         only: Keep the clips whose retrieval was right, or wrong.
         features: Where the features are, if they are not where the run left them.
         videos: Where the videos are, if they are not where the manifest says.
@@ -172,15 +174,16 @@ def explain_clips(
     """
     run = open_run(run_folder)
     store = open_features(run, features)
-    gallery = clips_of(run, store, split).clips
+    searched = sides_of(read_manifest(store.manifest_path), split)[1]
+    gallery = clips_of(run, store, searched).clips
     if len(gallery) < 2:
-        raise InputError(f"the {split} split has {len(gallery)} clips: neighbours need two")
-    embedded = embed_split(run, store, split, track=track)
-    clips, maps, queries = _chosen(run, store, embedded, targets)
-    embeddings = _queries(run, embedded, clips, maps)
-    of_all = embedded.nearest(embeddings, queries)
-    apart = embedded.sessions_allow
-    nearest = embedded.nearest(embeddings, queries, other_sessions=True) if apart else of_all
+        raise InputError(f"the {searched} split has {len(gallery)} clips: neighbours need two")
+    search = embed_search(run, store, split, track=track)
+    clips, maps, queries = _chosen(run, store, search, targets)
+    embeddings = _queries(run, search, clips, maps)
+    of_all = search.nearest(embeddings, queries)
+    apart = search.sessions_allow
+    nearest = search.nearest(embeddings, queries, other_sessions=True) if apart else of_all
     trained_on = [split != "train" and query.split == TRAINED_ON for query in queries]
     judged = [bool(clip.label) and not trained_on[i] for i, clip in enumerate(clips)]
     wanted = [
@@ -218,7 +221,7 @@ def explain_clips(
                     trained_on=trained_on[i],
                 )
             )
-    return Explained(explained, embedded, unjudged)
+    return Explained(explained, search, unjudged)
 
 
 def draw_clip(
@@ -321,7 +324,7 @@ def _has_video(clip: Clip) -> bool:
 
 
 def _chosen(
-    run: ClipRun, store: ClipStore, embedded: EmbeddedSplit, targets: Sequence[str]
+    run: ClipRun, store: ClipStore, search: EmbeddedSearch, targets: Sequence[str]
 ) -> tuple[list[Clip], list[ClipFeatures], list[Clip]]:
     """The clips asked for, their features, and as whom each of them asks for its neighbours.
 
@@ -332,15 +335,16 @@ def _chosen(
     listed = read_manifest(store.manifest_path)
     known = {clip.clip_id: clip for clip in listed}
     digests = VideoDigests()
-    clips, features, events = [], [], []
-    for target in dict.fromkeys(targets or [clip.clip_id for clip in embedded.clips]):
+    clips: list[Clip] = []
+    stored: dict[Clip, ClipFeatures] = {}
+    events = []
+    for target in dict.fromkeys(targets or [clip.clip_id for clip in search.queries.clips]):
         if target in known:
             clips.append(known[target])
-            features.append(store.read(target))
+            stored[clips[-1]] = store.read(target)
             events.append(store.event(target))
         elif Path(target).is_file():
             clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
-            features.append(new_features(run, clips[-1]))
             events.append(digests.event(clips[-1]))
         else:
             near = get_close_matches(target, known, n=3)
@@ -348,53 +352,43 @@ def _chosen(
             raise InputError(
                 f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
             )
+    new = [clip for clip in clips if clip not in stored]
+    stored |= zip(new, new_features(run, new), strict=True)
     event_of = {clip.clip_id: store.event(clip.clip_id) for clip in listed}
     learned = run.training_clips or {}
-    learned_events = set(learned.values()) - {""}
+    times = TrainingTimes(learned, listed)
+    names = as_whom(clips, events, search.gallery, store)
     queries = []
-    for clip, event in zip(clips, events, strict=True):
+    for clip, event, name in zip(clips, events, names, strict=True):
         listed_clip = clip.clip_id in known and known[clip.clip_id] == clip
-        same = [one for one in embedded.clips if _same(one, event_of[one.clip_id], clip, event)]
-        video = [one for one in listed if _same_video(one, event_of[one.clip_id], clip, event)]
-        trained_on = (listed_clip and clip.clip_id in learned) or event in learned_events
+        video = [one for one in listed if same_video(one, event_of[one.clip_id], clip, event)]
+        trained_on = (listed_clip and clip.clip_id in learned) or times.include(clip, event)
         queries.append(
             replace(
                 clip,
-                clip_id=clip.clip_id if clip in same else same[0].clip_id if same else NOBODY,
+                clip_id=name,
                 session=clip.session or (video[0].recording if video else ""),
                 split=TRAINED_ON if trained_on else clip.split,
             )
         )
-    return clips, features, queries
-
-
-def _same(one: Clip, event: str, other: Clip, other_event: str) -> bool:
-    """Whether two clips are one event of one video."""
-    if event and event == other_event:
-        return True
-    times = (one.start_seconds, one.end_seconds) == (other.start_seconds, other.end_seconds)
-    return times and one.path == other.path
-
-
-def _same_video(one: Clip, event: str, other: Clip, other_event: str) -> bool:
-    """Whether two clips are of one video."""
-    digest = event.partition("|")[0]
-    return one.path == other.path or bool(digest and digest == other_event.partition("|")[0])
+    return clips, [stored[clip] for clip in clips], queries
 
 
 def _queries(
     run: ClipRun,
-    embedded: EmbeddedSplit,
+    search: EmbeddedSearch,
     clips: Sequence[Clip],
     features: Sequence[ClipFeatures],
 ) -> Tensor:
-    """The embedding of each clip, (q, d): the split's own are there already."""
-    row_of = {clip: row for row, clip in enumerate(embedded.clips)}
+    """The embedding of each clip, (q, d): those that are searched, and in, are there already."""
+    there = {
+        clip: row
+        for side in search.sides
+        for clip, row in zip(side.clips, side.embeddings, strict=True)
+    }
     return torch.stack(
         [
-            embedded.embeddings[row_of[clip]]
-            if clip in row_of
-            else run.embed(maps_at_test(of_clip)[None])[0].cpu()
+            there[clip] if clip in there else run.embed(maps_at_test(of_clip)[None])[0].cpu()
             for clip, of_clip in zip(clips, features, strict=True)
         ]
     )

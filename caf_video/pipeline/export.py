@@ -3,17 +3,18 @@
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from caf_video.data.manifest import Clip
 from caf_video.files import remember_ours, require_ours, written_whole
-from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
 from caf_video.pipeline.opened import open_features, open_run
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.queries import EmbeddedSearch, embed_search
 from caf_video.pipeline.results import output_folder, write_text
 
 ARRAY, TABLE, PARQUET, README = "embeddings.npy", "clips.csv", "clips.parquet", "README.md"
@@ -25,8 +26,9 @@ COLUMNS = {
     "end": "when it ends, seconds; empty: at the end of the video",
     "label": "its class",
     "session": "the recording it is cut from; empty: the video is the session",
-    "split": "train, val or test",
-    "nearest": "id of the nearest other clip of the split",
+    "split": "train, val, test, query or gallery",
+    "nearest": "id of the nearest other clip of the split, of a query of the gallery; empty for a "
+    "clip of the gallery, which is not searched",
     "distance": "to that clip, Euclidean, between the embeddings as they are here",
     "correct": "whether that clip has the same label: the gate",
 }
@@ -37,12 +39,12 @@ class Export:
     """What `export` left.
 
     Attributes:
-        embedded: The split.
+        search: The split and, of queries, the gallery.
         files: By name.
         parquet: Whether there is a Parquet file among them: pyarrow was there.
     """
 
-    embedded: EmbeddedSplit
+    search: EmbeddedSearch
     files: list[Path]
     parquet: bool
 
@@ -55,7 +57,7 @@ def export(
     features: Path | None = None,
     track: Track = quietly,
 ) -> Export:
-    """Write the embeddings of a split, and what is known of each clip.
+    """Write the embeddings of a split, and what is known of each clip; of queries and gallery both.
 
     Leaves `embeddings.npy` (n, d), float32, `clips.csv`, its rows in that order, `README.md` on the
     columns and, where pyarrow is installed, `clips.parquet`, which holds the embeddings too.
@@ -63,7 +65,7 @@ def export(
     Args:
         run_folder: The run.
         out: Folder for the files.
-        split: train, val or test.
+        split: Which one: see `sides_of`.
         features: Where the features are, if they are not where the run left them.
         track: Shows how far it is.
 
@@ -74,10 +76,11 @@ def export(
     folder = output_folder(out)
     require_ours(*(folder / name for name in (ARRAY, TABLE, PARQUET, README)))
     run = open_run(run_folder)
-    embedded = embed_split(run, open_features(run, features), split, track=track)
-    rule = OTHER_SESSIONS if embedded.sessions_allow else ALL_OTHERS
-    rows = list(_rows(embedded))
-    array = np.ascontiguousarray(embedded.embeddings.numpy(), dtype=np.float32)
+    search = embed_search(run, open_features(run, features), split, track=track)
+    rule = OTHER_SESSIONS if search.sessions_allow else ALL_OTHERS
+    rows = list(_rows(search))
+    embeddings = np.concatenate([side.embeddings.numpy() for side in search.sides])
+    array = np.ascontiguousarray(embeddings, dtype=np.float32)
     with written_whole(folder / ARRAY) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     remember_ours(folder / ARRAY)
@@ -87,21 +90,23 @@ def export(
     table.writerows(rows)
     write_text(folder / TABLE, text.getvalue())
     parquet = _write_parquet(folder / PARQUET, rows, array)
-    write_text(folder / README, readme(embedded, array.shape, rule, run_folder, parquet))
+    if not parquet:
+        (folder / PARQUET).unlink(missing_ok=True)  # ours, of other embeddings
+    write_text(folder / README, readme(search, array.shape, rule, run_folder, parquet))
     names = [ARRAY, TABLE, *([PARQUET] if parquet else []), README]
-    return Export(embedded, [folder / name for name in names], parquet)
+    return Export(search, [folder / name for name in names], parquet)
 
 
 def readme(
-    embedded: EmbeddedSplit, shape: tuple[int, ...], rule: str, run: Path, parquet: bool
+    search: EmbeddedSearch, shape: tuple[int, ...], rule: str, run: Path, parquet: bool
 ) -> str:
     """What the files hold, column by column."""
     where = "of another session than the clip's own" if rule == OTHER_SESSIONS else "of all others"
     lines = [
-        f"# Embeddings of the {embedded.split} split",
+        f"# Embeddings of the {' and '.join(side.split for side in search.sides)} split",
         "",
         f"By the run `{run.name}`: {shape[0]} clips of {shape[1]} dimensions. Clips that the run "
-        f"was trained on are left out: {len(embedded.trained_on)}.",
+        f"was trained on are left out: {sum(len(side.trained_on) for side in search.sides)}.",
         "",
         f"- `{ARRAY}`: float32, a row a clip, as retrieval compares them by Euclidean distance",
         f"- `{TABLE}`: what is known of each clip, in the same order",
@@ -113,18 +118,25 @@ def readme(
     return "\n".join([*lines, "", f"`nearest` is searched among the clips {where}.", ""])
 
 
-def _rows(embedded: EmbeddedSplit) -> Iterator[dict[str, Any]]:
-    nearest = embedded.nearest(
-        embedded.embeddings, embedded.clips, other_sessions=embedded.sessions_allow
+def _rows(search: EmbeddedSearch) -> Iterator[dict[str, Any]]:
+    clips = search.queries.clips
+    asking = [replace(clip, clip_id=name) for clip, name in zip(clips, search.ids, strict=True)]
+    nearest = search.nearest(
+        search.queries.embeddings, asking, other_sessions=search.sessions_allow
     )
-    for clip, other, distance in zip(
-        embedded.clips, nearest.clips, nearest.distances.tolist(), strict=True
-    ):
-        values = (
-            *(clip.clip_id, str(clip.path), clip.start_seconds, clip.end_seconds, clip.label),
-            *(clip.session, clip.split, other.clip_id, distance, other.label == clip.label),
-        )
-        yield dict(zip(COLUMNS, values, strict=True))
+    for clip, other, distance in zip(clips, nearest.clips, nearest.distances.tolist(), strict=True):
+        yield _row(clip, other.clip_id, distance, other.label == clip.label)
+    for side in search.sides[1:]:
+        for clip in side.clips:
+            yield _row(clip, None, None, None)
+
+
+def _row(clip: Clip, *found: Any) -> dict[str, Any]:
+    values = (
+        *(clip.clip_id, str(clip.path), clip.start_seconds, clip.end_seconds, clip.label),
+        *(clip.session, clip.split, *found),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], embeddings: np.ndarray) -> bool:
@@ -135,7 +147,13 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]], embeddings: np.ndarra
     except ImportError:
         return False
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS}
-    columns["end"] = pyarrow.array(columns["end"], pyarrow.float64())
+    for name, kind in (
+        ("end", pyarrow.float64()),
+        ("nearest", pyarrow.string()),
+        ("distance", pyarrow.float64()),
+        ("correct", pyarrow.bool_()),
+    ):
+        columns[name] = pyarrow.array(columns[name], kind)
     flat = pyarrow.array(embeddings.ravel())
     columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
     with written_whole(path) as part:

@@ -1,6 +1,6 @@
 """clips ─► feature store: frames of every clip through a frozen backbone, once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from caf_video.data.clips import assign_splits
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.frames import ClipFrames, ClipSample
 from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manifest
+from caf_video.data.moved import where_they_are
 from caf_video.data.video.reader import VideoError
 from caf_video.data.workers import made_in_order
 from caf_video.errors import CafVideoError
@@ -19,6 +20,7 @@ from caf_video.models.backbones import BACKBONES, Backbone
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
 
+_AHEAD = 2  # samples that each process makes before they are asked for, torch's default
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
 
 
@@ -54,12 +56,14 @@ def extract(
     workers: int = 1,
     seed: int = 0,
     fps: float | None = None,
+    videos: Path | None = None,
     track: Track = quietly,
 ) -> Extraction:
     """Frames of every clip to frozen feature maps on disk; goes on where it was interrupted.
 
-    A clip that cannot be read is passed over. Splits that a store has dealt stay: `seed` deals the
-    recordings that are new to it.
+    A clip that cannot be read is passed over; so is one whose decoder ends its process, and one
+    whose features are not finite. Splits that a store has dealt stay: `seed` deals the recordings
+    that are new to it.
 
     Args:
         source: A manifest, a folder per class, or a `path label` list.
@@ -71,12 +75,13 @@ def extract(
         workers: Processes that decode.
         seed: Of the split, for clips that come without one.
         fps: Frames a second, of raw streams, folders of frames and lists in frames that do not say.
+        videos: Where the videos are, if they are not where the list says; the store then says so.
 
     Raises:
-        CafVideoError: The list cannot be read, the store not be written, or it holds features of
-            another kind; what was extracted so far stays.
+        CafVideoError: The list cannot be read, none of its clips can, the store not be written, or
+            it holds features of another kind; what was extracted so far stays.
     """
-    listed = read_clips(source, fps=fps)
+    listed = where_they_are(read_clips(source, fps=fps), videos)
     description = describe(backbone, size, timesteps=timesteps, candidates=candidates)
     store = FeatureStore.create(out, description)
     dealt = read_manifest(store.manifest_path) if store.manifest_path.is_file() else []
@@ -101,19 +106,19 @@ def extract(
         transform=backbone.preprocessing(size),
     )
     backbone.to(device())
-    lost = VideoError(
-        "a video crashed its decoder, or memory ran out: `caf-video check` names such clips"
-    )
-    samples = made_in_order(
-        _Attempt(frames), range(len(missing)), workers=min(workers, len(missing)), lost=lost
-    )
+    samples = _samples(_Attempt(frames), len(missing), workers)
     made = zip(missing, samples, strict=True)
     for clip, sample in track(made, description="Extracting features", total=len(missing)):
         if isinstance(sample, str):
             failed.append(FailedClip(clip, sample))
             continue
         features = sample_features(backbone, sample)
+        if not features.feature_maps.to(torch.float16).isfinite().all():
+            failed.append(FailedClip(clip, _not_finite(features)))
+            continue
         store.write(features, _key(clip, events), event=events[clip.clip_id])
+    if failed and len(failed) == len(clips):  # a disk that is not there, say: the splits stay
+        raise CafVideoError(f"none of the {len(clips)} clips can be read: {failed[0].reason}")
     if failed:
         without = {one.clip.clip_id for one in failed}
         _write_manifest([clip for clip in clips if clip.clip_id not in without], store)
@@ -126,7 +131,11 @@ def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]
     A split that is given now stays: the recording is then left as it is.
     """
     by_id = {clip.clip_id: clip.split for clip in dealt}
-    by_recording = {clip.recording: clip.split for clip in dealt}
+    splits_of: dict[str, set[str]] = {}
+    for clip in dealt:
+        splits_of.setdefault(clip.recording, set()).add(clip.split)
+    # Of queries and gallery a recording may be in both: then it tells nothing of another clip.
+    by_recording = {name: min(splits) for name, splits in splits_of.items() if len(splits) == 1}
     given = {clip.recording for clip in clips if clip.split}
     return [
         clip
@@ -174,6 +183,50 @@ class _Attempt:
             return self.frames[position]
         except CafVideoError as error:
             return str(error)
+
+
+class _DecoderLost(VideoError):
+    """A process that decodes was ended from outside, or by its decoder."""
+
+
+_LOST = _DecoderLost("the video crashed its decoder, or memory ran out")
+
+
+def _samples(attempt: _Attempt, count: int, workers: int) -> Iterator[ClipSample | str]:
+    """Samples in order, decoded ahead in processes, or in words why there is none.
+
+    When a process is lost, those that work ahead do not tell at which clip. So the next clips are
+    decoded one by one, each in a process of its own, until one is lost again: that was it.
+    """
+    done = 0
+    while done < count:
+        ahead = min(workers, count - done)
+        try:
+            for sample in made_in_order(attempt, range(done, count), workers=ahead, lost=_LOST):
+                done += 1
+                yield sample
+        except _DecoderLost:
+            for position in range(done, min(done + (_AHEAD + 1) * ahead, count)):
+                sample = _alone(attempt, position)
+                done += 1
+                yield sample
+                if isinstance(sample, str):
+                    break
+
+
+def _alone(attempt: _Attempt, position: int) -> ClipSample | str:
+    try:
+        (sample,) = made_in_order(attempt, [position], workers=1, lost=_LOST)
+    except _DecoderLost as error:
+        return f"{attempt.frames.clips[position].path.name}: {error}"
+    return sample
+
+
+def _not_finite(features: ClipFeatures) -> str:
+    maps = features.feature_maps
+    if not maps.isfinite().all():
+        return "its features are not finite (NaN or infinity)"
+    return f"its features reach {maps.abs().max().item():.3g}, more than float16 holds (65504)"
 
 
 def describe(

@@ -1,6 +1,6 @@
 """A run and its features, opened: where evaluation, explanation and search begin."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from caf_video.models.backbones import load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.extract import describe, sample_features
 from caf_video.pipeline.progress import device
+from caf_video.pipeline.trained_on import TrainingTimes
 from caf_video.training import ClipRun, load_clip_run
 
 
@@ -68,21 +69,24 @@ class SplitClips:
 def clips_of(run: ClipRun, store: ClipStore, split: str) -> SplitClips:
     """The clips of a split, less those that the run was trained on: a split may have changed since.
 
-    A training clip is known by its id and, under another name, by its event.
+    A training clip is known by its id and, under another name, by its event; left out is, too, what
+    shares time of its video with one.
 
     Raises:
         InputError: The split has no clip, or none that the run was not trained on.
     """
-    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == split]
+    listed = read_manifest(store.manifest_path)
+    clips = [clip for clip in listed if clip.split == split]
     if not clips:
         raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
     if split == "train" or run.training_clips is None:
         return SplitClips(clips, [], checked=run.training_clips is not None)
-    events = set(run.training_clips.values()) - {""}
+    learned = TrainingTimes(run.training_clips, listed)
     kept: list[Clip] = []
     trained_on: list[Clip] = []
     for clip in clips:
-        known = clip.clip_id in run.training_clips or store.event(clip.clip_id) in events
+        known = clip.clip_id in run.training_clips
+        known = known or learned.include(clip, store.event(clip.clip_id))
         (trained_on if known else kept).append(clip)
     if not kept:
         raise InputError(
@@ -111,33 +115,18 @@ def untrained(run: ClipRun) -> ClipRun:
     return replace(run, model=model.to(device()).eval())
 
 
-def relocated(clip: Clip, videos: Path | None) -> Clip:
-    """The clip with its video where it is now: below `videos`, where it is not at its own place.
+def new_features(run: ClipRun, clips: Sequence[Clip]) -> Iterator[ClipFeatures]:
+    """Features of clips that are in no store, as those that the run was trained on.
 
     Raises:
-        CafVideoError: It is in neither place.
+        CafVideoError: A video cannot be read, or the backbone has other weights now.
     """
-    if clip.path.exists():
-        return clip
-    parts = clip.path.parts[1:]
-    for first in range(len(parts) if videos is not None else 0):
-        path = Path(str(videos), *parts[first:])  # the longest ending that is there
-        if path.exists():
-            return replace(clip, path=path.absolute())
-    where = f"nor below {videos}" if videos is not None else "(--videos FOLDER says where)"
-    raise CafVideoError(f"clip {clip.clip_id!r}: no video at {clip.path} {where}")
-
-
-def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
-    """Features of a clip that is in no store, as those that the run was trained on.
-
-    Raises:
-        CafVideoError: The video cannot be read, or the backbone has other weights now.
-    """
-    wanted = run.description
+    if not clips:
+        return
+    wanted, name = run.description, clips[0].path.name
     if not wanted.weights_sha256:
         raise CafVideoError(
-            f"{clip.path.name}: the run was trained on maps of {wanted.backbone} that were made "
+            f"{name}: the run was trained on maps of {wanted.backbone} that were made "
             "elsewhere: of another video there are none. Give clip ids of its store"
         )
     backbone = load_backbone(
@@ -146,10 +135,11 @@ def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
     made = describe(backbone, wanted.size, timesteps=wanted.timesteps, candidates=wanted.candidates)
     if made.differences(wanted):
         raise CafVideoError(
-            f"{clip.path.name}: {wanted.backbone} has other weights now than the run was trained "
+            f"{name}: {wanted.backbone} has other weights now than the run was trained "
             f"on ({wanted.weights}): put those back"
         )
     backbone.to(device())
     transform = backbone.preprocessing(wanted.size)
-    frames = ClipFrames([clip], timesteps=wanted.timesteps, candidates=1, transform=transform)
-    return sample_features(backbone, frames[0])
+    frames = ClipFrames(clips, timesteps=wanted.timesteps, candidates=1, transform=transform)
+    for position in range(len(clips)):
+        yield sample_features(backbone, frames[position])

@@ -87,7 +87,7 @@ def opposites_found(run: ClipRun, evaluation: Evaluation, maps: Tensor) -> dict[
     clips = [evaluation.clips[row] for row in rows]
     turned = played_backwards(maps[rows])
     queries = torch.cat([run.embed(of_clip[None]).cpu() for of_clip in turned])
-    found = evaluation.embedded.nearest(queries, clips)
+    found = evaluation.search.nearest(queries, clips)
     return opposite_found(
         [clip.label for clip in clips], [clip.label for clip in found.clips], OPPOSITES
     )

@@ -6,6 +6,7 @@ Law: agrees with brute force.
 
 from caf_video.retrieval.index import EmbeddingIndex, Neighbours
 from caf_video.retrieval.metrics import (
+    Gallery,
     RankedPrecision,
     RetrievalResult,
     chance_recall,
@@ -17,6 +18,7 @@ from caf_video.retrieval.metrics import (
 
 __all__ = [
     "EmbeddingIndex",
+    "Gallery",
     "Neighbours",
     "RankedPrecision",
     "RetrievalResult",

@@ -2,7 +2,8 @@
 
 Each of them also with *groups*: an item's neighbours are then searched among the items of other
 groups alone. Two clips of one drive look alike, whatever happens in them; with the drives as groups
-that does not count.
+that does not count. And R@K, mAP@R and chance also with a *gallery*: the items are then queries,
+whose neighbours are searched among those of the gallery alone, and not among one another.
 """
 
 from collections.abc import Sequence
@@ -21,17 +22,36 @@ _MOST_FOLDS = 10  # of groups that are held out together
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """What queries are searched in.
+
+    Attributes:
+        embeddings: (m, d), finite.
+        labels: Class of each, (m,).
+        ids: Name of each, all different: a query is never its own neighbour. None: no query is one
+            of the gallery.
+        groups: Of each, (m,), where the queries have groups.
+    """
+
+    embeddings: Tensor | np.ndarray
+    labels: Sequence[str]
+    ids: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class RetrievalResult:
     """Which items have an item of their own class among their nearest others.
 
     A class with one sample has no right answer: its sample is a neighbour, but is not counted. With
-    groups, the other sample must be of another group.
+    groups, the other sample must be of another group; with a gallery, it must be there.
 
     Attributes:
         recall: R@K for each K asked for, over the counted items.
-        nearest: Position of each item's nearest other, int64, (n,); -1 where there is none.
+        nearest: Position of each item's nearest other, in the gallery if there is one, int64, (n,);
+            -1 where there is none.
         correct: The gate: whether that one is of the same class, bool, (n,).
-        counted: Whether the item's class has another sample, bool, (n,).
+        counted: Whether there is another sample of the item's class to find, bool, (n,).
         per_class: R@1 of each class with counted items.
         excluded: How many items are not counted.
     """
@@ -50,6 +70,7 @@ def recall_at_k(
     *,
     ids: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
+    gallery: Gallery | None = None,
     ks: Sequence[int] = (1, 2, 4, 8),
 ) -> RetrievalResult:
     """Share of items with one of their class among the K nearest others, by Euclidean distance.
@@ -62,20 +83,17 @@ def recall_at_k(
         ids: Name of each, all different; an item is left out of its own neighbours by it. Without
             names, by its position.
         groups: Of each, (n,): all items of an item's own group are left out of its neighbours.
+        gallery: Where to search; None: among the items themselves.
 
     Raises:
         InputError: A wrong shape, a non-finite embedding, an id twice, a K below 1, or no class
-            with two samples, or none with samples of two groups.
+            with two samples, or none with samples of two groups, or none in the gallery.
     """
-    codes, classes, counted, _ = _classes(labels, groups)
+    sought = _sought(embeddings, labels, ids, groups, gallery)
     if not ks or min(ks) < 1:
         raise InputError(f"recall at {list(ks)}: wanted numbers from 1 on")
-    rows = embedding_rows(embeddings, ids)
-    _require_one_label_each(rows, codes)
-    if ids is None:
-        ids = [str(position) for position in range(len(rows))]
-    positions = _neighbours(rows, ids, groups, min(max(ks), len(rows) - 1))
-    hits = (codes[positions] == codes[:, None]) & (positions >= 0)  # (n, deepest)
+    codes, counted = sought.codes, sought.counted
+    positions, hits = sought.search(max(ks))
     return RetrievalResult(
         recall={k: float(hits[counted, :k].any(axis=1).mean()) for k in ks},
         nearest=positions[:, 0],
@@ -83,7 +101,7 @@ def recall_at_k(
         counted=counted,
         per_class={
             label: float(hits[(codes == code) & counted, 0].mean())
-            for code, label in enumerate(classes)
+            for code, label in enumerate(sought.classes)
             if ((codes == code) & counted).any()
         },
         excluded=int((~counted).sum()),
@@ -112,18 +130,14 @@ def ranked_precision(
     *,
     ids: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
+    gallery: Gallery | None = None,
 ) -> RankedPrecision:
     """mAP@R and R-precision, by Euclidean distance; arguments and errors as of `recall_at_k`."""
-    codes, _, counted, others = _classes(labels, groups)
-    rows = embedding_rows(embeddings, ids)
-    _require_one_label_each(rows, codes)
-    if ids is None:
-        ids = [str(position) for position in range(len(rows))]
-    deepest = int(others.max())
-    positions = _neighbours(rows, ids, groups, deepest)[counted]
-    wanted = others[counted]
+    sought = _sought(embeddings, labels, ids, groups, gallery)
+    deepest = int(sought.others.max())
+    _, hits = sought.search(deepest)
+    hits, wanted = hits[sought.counted], sought.others[sought.counted]
     rank = np.arange(1, deepest + 1)
-    hits = (codes[positions] == codes[counted][:, None]) & (positions >= 0)
     hits &= rank <= wanted[:, None]
     precision = np.cumsum(hits, axis=1) / rank
     return RankedPrecision(
@@ -132,20 +146,24 @@ def ranked_precision(
     )
 
 
-def chance_recall(labels: Sequence[str], *, groups: Sequence[str] | None = None) -> float:
+def chance_recall(
+    labels: Sequence[str],
+    *,
+    ids: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    gallery: Gallery | None = None,
+) -> float:
     """R@1 expected of a random other item: the mean of (class size - 1) / (n - 1), as counted.
 
-    With groups, of a random item of another group.
+    With groups, of a random item of another group; with a gallery, of a random item of it.
 
     Raises:
-        InputError: No class has two samples, or none has samples of two groups.
+        InputError: No class has two samples, or none has samples of two groups, or none has one in
+            the gallery.
     """
-    codes, _, counted, others = _classes(labels, groups)
-    own_group = np.ones(len(codes), dtype=np.int64)
-    if groups is not None:
-        _, members, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-        own_group = sizes[members]
-    return float((others[counted] / (len(codes) - own_group[counted])).mean())
+    relevance = _relevance(labels, ids, groups, gallery)
+    counted = relevance.counted
+    return float((relevance.others[counted] / relevance.searched[counted]).mean())
 
 
 def normalized_mutual_information(
@@ -241,36 +259,120 @@ def _geometric_nmi(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.clip(information / np.sqrt(entropies[0] * entropies[1]), 0.0, 1.0))
 
 
-def _neighbours(
-    rows: np.ndarray, ids: Sequence[str], groups: Sequence[str] | None, deepest: int
-) -> np.ndarray:
-    """Positions of each item's nearest others, (n, deepest); -1 where there are fewer."""
-    index = EmbeddingIndex(rows, ids, groups=groups)
-    found = index.search(rows, neighbours=deepest, query_ids=ids, query_groups=groups)
-    return found.positions
+@dataclass(frozen=True)
+class _Relevance:
+    """What is right for each of n items, where it is searched.
 
-
-def _classes(
-    labels: Sequence[str], groups: Sequence[str] | None
-) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
-    """Code of each label (n,), the classes in order, whose class has another sample, how many (n,).
-
-    With groups, another sample is one of another group.
+    Attributes:
+        codes: Of each label, (n,), and those of what is searched, (m,).
+        gallery_codes: Of the labels of what is searched, (m,).
+        classes: The labels by code.
+        others: How many items are right, (n,).
+        searched: Among how many, (n,).
     """
-    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
-    others = np.bincount(codes)[codes] - 1
+
+    codes: np.ndarray
+    gallery_codes: np.ndarray
+    classes: list[str]
+    others: np.ndarray
+    searched: np.ndarray
+
+    @property
+    def counted(self) -> np.ndarray:
+        return self.others > 0
+
+
+@dataclass(frozen=True)
+class _Sought(_Relevance):
+    """Items and where they are searched."""
+
+    rows: np.ndarray
+    ids: Sequence[str] | None
+    groups: Sequence[str] | None
+    gallery: EmbeddingIndex
+
+    def search(self, deepest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the nearest others (n, k), -1 where there are fewer; which are right."""
+        found = self.gallery.search(
+            self.rows,
+            neighbours=min(deepest, self._at_most),
+            query_ids=self.ids if self.gallery.ids is not None else None,
+            query_groups=self.groups,
+        )
+        positions = found.positions
+        hits = (self.gallery_codes[positions] == self.codes[:, None]) & (positions >= 0)
+        return positions, hits
+
+    @property
+    def _at_most(self) -> int:
+        """How many neighbours the index finds for every item, whose own one is left out."""
+        inside = self.gallery.ids is not None and not set(self.gallery.ids).isdisjoint(
+            self.ids or ()
+        )
+        return len(self.gallery) - inside
+
+
+def _sought(
+    embeddings: Tensor | np.ndarray,
+    labels: Sequence[str],
+    ids: Sequence[str] | None,
+    groups: Sequence[str] | None,
+    gallery: Gallery | None,
+) -> _Sought:
+    relevance = _relevance(labels, ids, groups, gallery)
+    rows = embedding_rows(embeddings, ids)
+    _require_one_label_each(rows, relevance.codes)
+    if gallery is None and ids is None:
+        ids = [str(position) for position in range(len(rows))]
+    searched = gallery or Gallery(rows, labels, ids, groups)
+    points = embedding_rows(searched.embeddings, searched.ids)
+    _require_one_label_each(points, relevance.gallery_codes)
+    index = EmbeddingIndex(points, searched.ids, groups=searched.groups)
+    return _Sought(**vars(relevance), rows=rows, ids=ids, groups=groups, gallery=index)
+
+
+def _relevance(
+    labels: Sequence[str],
+    ids: Sequence[str] | None,
+    groups: Sequence[str] | None,
+    gallery: Gallery | None,
+) -> _Relevance:
+    """Of items that are searched among one another, if there is no gallery.
+
+    Never an item itself, nor with groups one of its own group.
+    """
+    if groups is not None and len(groups) != len(labels):
+        raise InputError(f"{len(groups)} groups for {len(labels)} labels")
+    if gallery is not None and (groups is None) != (gallery.groups is None):
+        raise InputError("either both queries and gallery have groups, or neither")
+    there = labels if gallery is None else gallery.labels
+    classes, both = np.unique(np.asarray([*labels, *there]), return_inverse=True)
+    codes, gallery_codes = both[: len(labels)], both[len(labels) :]
+    own = np.arange(len(labels))
+    if gallery is not None:
+        position = {name: place for place, name in enumerate(gallery.ids or ())}
+        own = np.array([position.get(name, -1) for name in ids or ["\0"] * len(labels)], np.int64)
+    others = np.bincount(gallery_codes, minlength=len(classes))[codes]
+    searched = np.full(len(codes), len(gallery_codes))
+    apart = own >= 0  # whose own one is yet to be left out
     if groups is not None:
-        if len(groups) != len(codes):
-            raise InputError(f"{len(groups)} groups for {len(codes)} labels")
-        names, members = np.unique(np.asarray(groups), return_inverse=True)
+        places = list(groups if gallery is None else gallery.groups or ())
+        names, members = np.unique(np.asarray([*groups, *places]), return_inverse=True)
+        mine, theirs = members[: len(codes)], members[len(codes) :]
         table = np.zeros((len(names), len(classes)), dtype=np.int64)
-        np.add.at(table, (members, codes), 1)
-        others = np.bincount(codes)[codes] - table[members, codes]
-    counted = others > 0
-    if not counted.any():
-        where = "samples of two groups" if groups is not None else "two samples"
-        raise InputError(f"no class has {where}: there is no right neighbour to find")
-    return codes, [str(label) for label in classes], counted, others
+        np.add.at(table, (theirs, gallery_codes), 1)
+        others = others - table[mine, codes]
+        searched = searched - table.sum(axis=1)[mine]
+        apart &= theirs[own] != mine
+    others = others - (apart & (gallery_codes[own] == codes))
+    searched = searched - apart
+    if not (others > 0).any():
+        what = "samples of two groups" if groups is not None else "two samples"
+        if gallery is not None:
+            other = "of another group " if groups is not None else ""
+            what = f"a query and another sample {other}in the gallery"
+        raise InputError(f"no class has {what}: there is no right neighbour to find")
+    return _Relevance(codes, gallery_codes, [str(label) for label in classes], others, searched)
 
 
 def _require_one_label_each(rows: np.ndarray, codes: np.ndarray) -> None:

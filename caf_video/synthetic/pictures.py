@@ -56,9 +56,9 @@ def write_pictures(
     """Render a set of pictures with boxes, which `read_image_set("folder", out)` reads.
 
     Leaves `images/<split>/<session>-<label>.jpg` and `images.csv` in `out`: the 12 classes of
-    PICTURE_CLASSES, one object a picture, which covers 5 to 35 % of it. A picture that is there in
-    the size asked for is not rendered again. Each session holds one picture of every class, and
-    which of its places holds which class is drawn from its seed.
+    PICTURE_CLASSES, one object a picture, which covers 5 to 35 % of it. A picture that was written
+    before in the size asked for is not rendered again. Each session holds one picture of every
+    class, and which of its places holds which class is drawn from its seed.
 
     Args:
         out: Folder to write; made if it is not there.
@@ -76,7 +76,7 @@ def write_pictures(
 
     Raises:
         InputError: If a number is negative, the size is not positive, or nothing is asked for.
-        PicturesError: If the folder cannot be written.
+        PicturesError: If the folder cannot be written, or a file there is not as it was written.
     """
     out = Path(out)
     if size < 1:
@@ -85,7 +85,7 @@ def write_pictures(
     if not jobs:
         raise InputError("0 pictures asked for: nothing to render")
     table = out / "images.csv"
-    require_ours(table, failure=PicturesError)
+    require_ours(table, *(out / job.name for job in jobs), failure=PicturesError)
     work = partial(_write_picture, out=out, size=size)
     with closing(in_processes(work, jobs, workers)) as rendered:
         done: Iterable[tuple[PictureJob, Box]] = rendered
@@ -117,6 +117,7 @@ def _write_picture(job: PictureJob, out: Path, size: int) -> Box:
     with written_whole(path, PicturesError) as temporary:
         # Full colour resolution: small red things are what tells some classes.
         Image.fromarray(picture.pixels).save(temporary, "JPEG", quality=95, subsampling=0)
+    remember_ours(path, PicturesError)
     return picture.box
 
 

@@ -45,6 +45,9 @@ class TrainingModule(pl.LightningModule, ABC):
 
     Attributes:
         metric: Name of what is logged of the validation samples; more is better.
+        schedule_began: The step at which the optimizer and its schedule began: 0, or where a
+            finished training is gone on with.
+        begins_anew: Whether they begin now, whatever the checkpoint holds of them.
         normalize: Whether outputs are embeddings that are compared at length 1.
     """
 
@@ -56,6 +59,8 @@ class TrainingModule(pl.LightningModule, ABC):
         self.model = model
         self._make_optimizer = optimizer
         self._seed = seed
+        self.schedule_began = 0
+        self.begins_anew = False
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []  # outputs, labels, positions
 
     def on_train_batch_start(self, batch: Batch, batch_number: int) -> None:
@@ -87,7 +92,20 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """What the factory makes."""
-        return self._make_optimizer(self.model, int(self.trainer.estimated_stepping_batches))
+        return self._make_optimizer(self.model, self._steps())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out the optimizer of a finished training, whose schedule has ended."""
+        if self.begins_anew:
+            checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep when the schedule began, for its length depends on it."""
+        checkpoint["schedule_began"] = self.schedule_began
+
+    def _steps(self) -> int:
+        """Those of the schedule."""
+        return int(self.trainer.estimated_stepping_batches) - self.schedule_began
 
     @abstractmethod
     def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:
@@ -137,8 +155,7 @@ class EmbeddingModule(TrainingModule):
                 "the loss has parameters of its own, and the optimizer's factory takes no loss: "
                 "give it an argument `loss` (see caf_video.training.optimizers)"
             )
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self._make_optimizer(self.model, steps, loss=self.loss)
+        return self._make_optimizer(self.model, self._steps(), loss=self.loss)
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """The loss of a batch."""

@@ -39,6 +39,8 @@ from caf_video.training.datamodule import BatchesDataModule
 from caf_video.training.loggers import MetricsFile
 from caf_video.training.module import TrainingModule
 
+logger = logging.getLogger(__name__)
+
 # The settings that a training must keep when it goes on, or it would be another one.
 _KEPT = (
     "kind",
@@ -70,12 +72,16 @@ class RunFolder:
         config: Every setting, plain values.
         last: The checkpoint to go on from, or None for a new training.
         step: Optimizer steps done so far.
+        schedule_began: The step at which the learning rate's schedule began.
+        begins_anew: Whether it begins at `step`: of a finished training that has more epochs now.
     """
 
     path: Path
     config: dict[str, Any]
     last: Path | None
     step: int
+    schedule_began: int = 0
+    begins_anew: bool = False
 
     @classmethod
     def begin(
@@ -89,7 +95,9 @@ class RunFolder:
     ) -> "RunFolder":
         """Make the folder of a new training, or find where one stopped, and write config.yaml.
 
-        A folder whose training stopped before its first checkpoint is as good as a new one.
+        A finished training goes on where `trainer.max_epochs` is larger: optimizer and schedule
+        begin anew for the epochs that are added. A folder whose training stopped before its first
+        checkpoint is as good as a new one.
 
         Args:
             folder: Of the run.
@@ -129,10 +137,21 @@ class RunFolder:
                 )
             checkpoint = read_checkpoint(last)
             record = record_of(checkpoint, last)
-            _require_same_settings(folder, record.config, config)
+            added = _epochs_added(checkpoint, record.config, config)
+            before = record.config
+            if added:
+                before = {**before, "trainer": {**before["trainer"], **_epochs_of(config)}}
+            _require_same_settings(folder, before, config)
             require_same_inputs(last, record.description, description)
             _require_same_clips(folder, record.training_clips, training_clips)
-            run = cls(folder, config, last, checkpoint["global_step"])
+            step = checkpoint["global_step"]
+            began = step if added else checkpoint.get("schedule_began", 0)
+            run = cls(folder, config, last, step, began, begins_anew=added > 0)
+            if added:
+                logger.warning(
+                    "trained on for %d more epoch(s): optimizer and learning rate begin anew for "
+                    "these, from the weights of step %d", added, step,
+                )  # fmt: skip
         try:
             last.parent.mkdir(parents=True, exist_ok=True)
             text = OmegaConf.to_yaml(OmegaConf.create(config))
@@ -155,7 +174,7 @@ def train_run(
     """Train a network into a run's folder, or go on where it stopped.
 
     What an interrupted and resumed training ends with is what an uninterrupted one ends with. A
-    finished one is left as it is.
+    finished one is left as it is, unless it has more epochs now: see `RunFolder.begin`.
 
     Args:
         run: Where; its config names the kind.
@@ -172,6 +191,7 @@ def train_run(
         CafVideoError: The samples cannot be used.
     """
     data.setup("fit")
+    module.schedule_began, module.begins_anew = run.schedule_began, run.begins_anew
     record = RunRecord(
         kind=run.config["kind"],
         hyperparameters=cast(dict[str, Any], module.model.hyperparameters),
@@ -239,6 +259,21 @@ def _require_same_settings(folder: Path, before: dict[str, Any], now: dict[str, 
                 f"{folder} was trained with {name}={old.get(name)}, not {new.get(name)}: "
                 "go on with the same settings, or choose another run_dir"
             )
+
+
+def _epochs_added(checkpoint: dict[str, Any], before: dict[str, Any], now: dict[str, Any]) -> int:
+    """By how many epochs a finished training is longer now; 0 for one that is not finished."""
+    old, new = (_epochs_of(config).get("max_epochs") for config in (before, now))
+    loops = checkpoint.get("loops")  # Lightning's own record
+    if old is None or new is None or loops is None:
+        return 0
+    done = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return max(new - old, 0) if done >= old else 0
+
+
+def _epochs_of(config: dict[str, Any]) -> dict[str, Any]:
+    trainer = config.get("trainer", {})
+    return {name: trainer[name] for name in ("max_epochs",) if name in trainer}
 
 
 def _way(folder: Path, features: str | None) -> str:

@@ -1,5 +1,8 @@
 """`caf-video check` as a user meets it: what it says, what it writes, what it leaves alone."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,33 +65,57 @@ def test_the_good_clips_are_written_with_all_their_columns(events: Path, tmp_pat
     assert [one.ok for one in check(tmp_path / "good" / "good.csv")] == [True, True]
 
 
-def test_nothing_that_holds_other_things_is_replaced(events: Path, tmp_path: Path) -> None:
+def test_nothing_that_was_not_written_here_is_replaced(events: Path, tmp_path: Path) -> None:
     before = events.read_text()
-    for replace in (False, True):
-        with pytest.raises(InputError, match="events.csv is the list that is checked"):
-            check(events, fps=10, good=events, replace=replace)
+    with pytest.raises(InputError, match="events.csv is the list that is checked"):
+        check(events, fps=10, good=events)
     assert events.read_text() == before
     other = tmp_path / "notes.csv"
     for text in ("my notes\n", before, "", "\ufefftext", '"open'):
         other.write_text(text)
-        with pytest.raises(InputError, match="notes.csv is there already and holds other things"):
+        with pytest.raises(
+            InputError, match=r"notes.csv is there already, and is not as caf_video"
+        ):
             check(events, fps=10, good=other)
         assert other.read_text() == text
-    check(events, fps=10, good=other, replace=True)
-    assert len(other.read_text().splitlines()) == 3
 
 
-def test_what_was_written_before_from_the_same_list_is_written_anew(
+def test_what_was_written_before_is_written_anew_unless_its_user_changed_it(
     events: Path, tmp_path: Path
 ) -> None:
     good = tmp_path / "good.csv"
     check(events, fps=10, good=good)
     first = good.read_text()
+    events.write_text(events.read_text().replace("rain", "snow"))
     check(events, fps=10, good=good)
-    assert good.read_text() == first
+    assert good.read_text() == first.replace("rain", "snow") != first
     good.write_text(first.replace("rain", "hail"))  # by its user
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="is not as caf_video wrote it"):
         check(events, fps=10, good=good)
+
+
+def test_videos_that_were_moved_are_found_below_another_folder(
+    events: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "drive").rename(tmp_path / "disk" / "drive")
+    assert not any(one.ok for one in check(events, fps=10))
+    good = tmp_path / "good.csv"
+    checked = check(events, fps=10, videos=tmp_path / "disk", good=good)
+    assert [one.ok for one in checked] == [True, True, False, False, False]
+    assert "disk/drive" in good.read_text()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_no_cell_is_cut_short_on_30_columns(events: Path, encoding: str) -> None:
+    command = ["-m", "caf_video", "check", str(events), "--fps", "10"]
+    environment = {**os.environ, "COLUMNS": "30", "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, *command], capture_output=True, env=environment)
+    assert done.returncode == 1, done.stderr
+    text = done.stdout.decode(encoding)
+    assert "\u2026" not in text and "..." not in text
+    for row in (["label", "train", "val", "test", "sessions"], ["16x12", "10", "pictures", "2"]):
+        assert any(all(cell in line for cell in row) for line in text.splitlines()), (row, text)
 
 
 def test_the_command_says_what_the_list_holds_before_it_opens_a_clip(events: Path) -> None:

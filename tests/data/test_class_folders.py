@@ -92,3 +92,43 @@ def test_every_container_that_is_read_is_listed(
     video = numbered_video(f"left/{name}", 4, **options)
     assert [clip.path for clip in read_clips(tmp_path)] == [video]
     assert probe_video(video).frame_count == 4
+
+
+# --- folders of pictures --------------------------------------------------------------------------
+
+
+def test_a_folder_of_pictures_in_a_class_is_one_video(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *(f"train/left/drive 1/{number:06d}.png" for number in range(3)),
+        *(f"train/left/city/drive 2/{number:06d}.JPG" for number in range(3)),
+        "train/left/drive 1/.000009.png",
+        "train/right/drive 3/1.png",
+        "train/right/.cache/2.png",
+        "test/right/drive 4/frame7.jpeg",
+    )
+    clips = read_clips(tmp_path, fps=10)
+    assert [(clip.clip_id, clip.label, clip.split) for clip in clips] == [
+        ("test/right/drive 4", "right", "test"),
+        ("train/left/city/drive 2", "left", "train"),
+        ("train/left/drive 1", "left", "train"),
+        ("train/right/drive 3", "right", "train"),
+    ]
+    assert clips[2].path == tmp_path / "train/left/drive 1" and clips[2].fps == 10
+
+
+def test_pictures_beside_a_video_file_are_not_a_video(tmp_path: Path) -> None:
+    touch(tmp_path, "left/a.mp4", "left/a_1.jpg", "left/more/b.mp4", "left/more/b_1.jpg")
+    assert [clip.path.name for clip in read_clips(tmp_path)] == ["a.mp4", "b.mp4"]
+
+
+def test_files_and_folders_of_pictures_in_one_class_are_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "left/a.mp4", "left/thumbs/1.jpg", "left/thumbs/2.jpg")
+    with pytest.raises(ManifestError, match=r"both video files \(a.mp4\) and folders .*\(thumbs\)"):
+        read_clips(tmp_path)
+
+
+def test_pictures_that_lie_in_a_class_itself_are_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "left/1.png", "left/2.png", "left/drive/1.png")
+    with pytest.raises(ManifestError, match="holds pictures that are in no video's folder"):
+        read_clips(tmp_path)

@@ -13,6 +13,7 @@ from caf_video.data.clips import (
     assign_splits,
     require_evaluable,
     require_trainable,
+    sides_of,
     splits_without_clips,
 )
 from caf_video.data.manifest import (
@@ -528,3 +529,33 @@ def test_a_clip_that_starts_after_its_video_is_named() -> None:
     with pytest.raises(ManifestError, match=r"clip 'left-3': start 30.0 s is after .*drive.mp4"):
         clip_frame_range(event, np.arange(250) / 10, 25.0)
     assert clip_frame_range(Clip("a", Path("/x"), "l"), np.zeros(1), 0.0) == (0, 1)
+
+
+# Queries and a gallery
+
+
+def test_queries_and_a_gallery_are_splits_that_may_share_a_recording(tmp_path: Path) -> None:
+    text = "path,label,session,split\na.mp4,l,s1,Query\nb.mp4,l,s1,gallery\nc.mp4,l,s2,train\n"
+    clips = read_clips(manifest(tmp_path, text))
+    assert [clip.split for clip in clips] == ["query", "gallery", "train"]
+    assert assign_splits(clips, seed=0) == clips
+    with pytest.raises(ManifestError, match="line 5: session 's2' is in split 'query', but in"):
+        read_clips(manifest(tmp_path, text + "d.mp4,l,s2,query\n"))
+    undecided = [*clips, clip("d", session="s1")]
+    with pytest.raises(ManifestError, match="'d' has no split, and its recording is of query and"):
+        assign_splits(undecided, seed=0)
+
+
+def test_queries_are_measured_in_the_gallery_and_are_the_test_where_there_is_none() -> None:
+    queries = [clip("a", "left", split="query"), clip("b", "left", split="gallery")]
+    both = [*queries, clip("c", split="test")]
+    assert sides_of(queries, "test") == sides_of(both, "query") == ("query", "gallery")
+    assert sides_of(both, "test") == ("test", "test")
+    assert sides_of(queries, "val") == ("val", "val")
+    with pytest.raises(InputError, match="unknown split 'tset': it is one of train, val"):
+        sides_of(queries, "tset")
+    require_evaluable(queries, "query", "gallery")
+    with pytest.raises(ManifestError, match="no class of the query split is in the gallery split"):
+        require_evaluable([queries[0], clip("b", "right", split="gallery")], "query", "gallery")
+    assert "no clip is in the train or val split" in splits_without_clips(queries)
+    assert "val or gallery split" in splits_without_clips([clip("c", split="train"), queries[0]])

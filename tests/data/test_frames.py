@@ -1,6 +1,5 @@
 """Clips as tensors: the frames that the sampling names, from whatever process decodes them."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from caf_video.data.frames import ClipFrames, ClipSample, load_samples
+from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import Clip, ManifestError
 from caf_video.data.video.reader import VideoError
 from caf_video.errors import CafVideoError, InputError
@@ -20,10 +19,6 @@ FPS = 25
 def as_images(frames: np.ndarray) -> Tensor:
     """A transform that changes nothing but the layout, (n, h, w, 3) to (n, 3, h, w)."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-
-
-def end_the_process(frames: np.ndarray) -> Tensor:
-    os._exit(1)
 
 
 @pytest.fixture
@@ -61,21 +56,7 @@ def test_samples_hold_the_frames_they_name(
         assert numbers == indices.flatten().tolist()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_all_samples_come_in_order_from_any_number_of_processes(
-    clips: list[Clip], workers: int
-) -> None:
-    frames = ClipFrames(clips * 3, timesteps=3, candidates=1, transform=as_images)
-    samples = list(load_samples(frames, workers=workers))
-    assert len(samples) == len(frames) == 12
-    for position, sample in enumerate(samples):
-        assert isinstance(sample, ClipSample)
-        torch.testing.assert_close(sample.images, frames[position].images)
-        torch.testing.assert_close(sample.times_seconds, frames[position].times_seconds)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_clip_is_one_line_from_any_process(clips: list[Clip], workers: int) -> None:
+def test_an_unreadable_clip_is_one_line(clips: list[Clip]) -> None:
     missing = Clip("gone", clips[0].path.with_name("gone.mp4"), "l")
     late = Clip("late", clips[0].path, "l", 99.0)
     kinds: list[tuple[Clip, type[CafVideoError], str]] = [
@@ -84,23 +65,10 @@ def test_an_unreadable_clip_is_one_line_from_any_process(clips: list[Clip], work
     ]
     for bad, kind, message in kinds:
         frames = ClipFrames([clips[0], bad], timesteps=3, candidates=1, transform=as_images)
-        samples = load_samples(frames, workers=workers)
-        assert next(samples).clip_id == "train"
+        assert frames[0].clip_id == "train"
         with pytest.raises(kind) as caught:
-            next(samples)
+            frames[1]
         assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_crash_of_a_decoding_process_is_one_line(clips: list[Clip]) -> None:
-    frames = ClipFrames(clips, timesteps=3, candidates=1, transform=end_the_process)
-    with pytest.raises(VideoError, match="crashed its decoder.*`caf-video check`"):
-        list(load_samples(frames, workers=1))
-
-
-def test_a_mistake_in_a_transform_keeps_its_traceback(clips: list[Clip]) -> None:
-    frames = ClipFrames(clips, timesteps=3, candidates=1, transform=lambda frames: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        list(load_samples(frames))
 
 
 def test_impossible_samplings_are_refused_before_any_decoding() -> None:

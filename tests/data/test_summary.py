@@ -11,6 +11,7 @@ from caf_video.data.summary import (
     label_counts,
     length_seconds,
     sampled_frames,
+    splits_in,
 )
 
 CLIPS = [
@@ -46,3 +47,10 @@ def test_the_default_of_the_check_is_what_the_default_backbone_makes() -> None:
 
     backbone = load_backbone("efficientnet_lite0", weights="none")
     assert (backbone.channels, backbone.grid((256, 448))) == (DEFAULT_CHANNELS, DEFAULT_GRID)
+
+
+def test_queries_and_gallery_are_counted_where_there_are_any() -> None:
+    clips = [*CLIPS, Clip("e", Path("/w.mp4"), "left", split="gallery")]
+    assert splits_in(CLIPS) == ["train", "val", "test"]
+    assert splits_in(clips) == ["train", "val", "test", "gallery"]
+    assert label_counts(clips)[0] == LabelCount("left", (2, 0, 1, 1), 3)

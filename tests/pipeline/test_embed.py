@@ -15,6 +15,7 @@ from caf_video.pipeline.embed import embed_split, embeddings_file
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.opened import open_features, open_run
+from caf_video.pipeline.queries import embed_search
 from caf_video.training import ClipRun
 
 
@@ -54,8 +55,10 @@ def test_the_middle_candidates_stand_for_a_clip_of_training(known_run) -> None:
 
 
 def test_the_nearest_clip_of_each_is_the_one_on_paper_at_its_distance(known_run) -> None:
-    found = embedded(known_run)
-    nearest = found.nearest(found.embeddings, found.clips)
+    run = open_run(known_run.folder)
+    search = embed_search(run, open_features(run), "test")
+    found = search.queries
+    nearest = search.nearest(found.embeddings, found.clips)
     for clip, other, distance in zip(found.clips, nearest.clips, nearest.distances, strict=True):
         distances = {
             name: math.dist(known_run.embedding(clip.clip_id), known_run.embedding(name))
@@ -73,7 +76,7 @@ def test_a_second_evaluation_and_an_explanation_embed_nothing_again(make_known_r
     second = evaluate(known.folder)
     explain_clips(known.folder, [])
     assert embeds == [1] * 7
-    assert torch.equal(first.embedded.embeddings, second.embedded.embeddings)
+    assert torch.equal(first.search.queries.embeddings, second.search.queries.embeddings)
     assert first.record() == second.record()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from caf_video.data.manifest import write_manifest
 from caf_video.errors import CafVideoError
+from caf_video.files import remember_ours
 from caf_video.pipeline.export import COLUMNS, export
 
 
@@ -78,3 +79,24 @@ def test_a_file_of_a_users_is_not_replaced(known_run, tmp_path) -> None:
     (tmp_path / "README.md").unlink()
     export(known_run.folder, tmp_path)
     export(known_run.folder, tmp_path)
+
+
+def test_neither_a_folder_nor_a_link_of_a_users_is_replaced(known_run, tmp_path) -> None:
+    (tmp_path / "clips.csv").mkdir()
+    with pytest.raises(CafVideoError, match=r"clips\.csv is there already"):
+        export(known_run.folder, tmp_path)
+    (tmp_path / "clips.csv").rmdir()
+    (tmp_path / "clips.csv").symlink_to("a disk that is not there")
+    with pytest.raises(CafVideoError, match=r"clips\.csv is there already"):
+        export(known_run.folder, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
+
+
+def test_no_parquet_file_of_other_embeddings_stays(known_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "clips.parquet").write_bytes(b"mine")
+    with pytest.raises(CafVideoError, match=r"clips\.parquet is there already"):
+        export(known_run.folder, tmp_path)
+    remember_ours(tmp_path / "clips.parquet")
+    export(known_run.folder, tmp_path)
+    assert not (tmp_path / "clips.parquet").exists()

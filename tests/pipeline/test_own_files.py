@@ -145,9 +145,12 @@ def features_of_any(monkeypatch) -> Callable:
         stored = known.store.read(clip_id)
         monkeypatch.setattr(
             "caf_video.pipeline.explain.new_features",
-            lambda run, clip: ClipFeatures(
-                clip.clip_id, stored.feature_maps, stored.frame_indices, stored.times_seconds
-            ),
+            lambda run, clips: [
+                ClipFeatures(
+                    clip.clip_id, stored.feature_maps, stored.frame_indices, stored.times_seconds
+                )
+                for clip in clips
+            ],
         )
 
     return give

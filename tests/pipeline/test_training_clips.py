@@ -1,5 +1,6 @@
 """What a run was trained on is never what it is tested on, whatever became of the splits."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest, write_manifest
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.extract import extract, with_kept_splits
@@ -221,3 +222,72 @@ def test_a_digest_and_not_a_date_or_a_place_decides_what_is_extracted_again(
     write_video(new / "1.mp4", 99)
     extracted(new / "list.txt", new / "out")
     assert written == ["1"]
+
+
+class Deadly(Grey):
+    """Ends the process that decodes a video of one shade."""
+
+    def __init__(self, kills: int) -> None:
+        self.kills = kills
+
+    def preprocessing(self, size):
+        as_images = super().preprocessing(size)
+
+        def decoded(frames):
+            if self.kills <= frames[0, 0, 0, 0] < self.kills + 9:
+                os._exit(1)
+            return as_images(frames)
+
+        return decoded
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("at", [0, 3, 5])
+def test_a_decoder_that_ends_its_process_costs_its_clip_alone(tmp_path, workers, at) -> None:
+    source = tmp_path / "list.txt"
+    for number in range(6):
+        write_video(tmp_path / f"{number}.mp4", 20 + 30 * number)
+    source.write_text("".join(f"{n}.mp4 {'ab'[n % 2]}\n" for n in range(6)))
+    backbone = Deadly(kills=18 + 30 * at)
+    done = extract(source, tmp_path / "out", backbone=backbone, size=(32, 64), workers=workers)
+    ((clip_id, reason),) = [(one.clip.clip_id, one.reason) for one in done.failed]
+    assert clip_id == str(at)
+    assert reason == f"{at}.mp4: the video crashed its decoder, or memory ran out"
+    assert set(splits_of(done.store)) == set("012345") - {clip_id}
+    for name in splits_of(done.store):
+        assert done.store.read(name).clip_id == name
+    mended = extract(source, tmp_path / "out", backbone=Grey(), size=(32, 64), workers=0)
+    assert not mended.failed and len(splits_of(mended.store)) == 6
+
+
+@pytest.mark.parametrize(("value", "told"), [(torch.inf, "not finite"), (7e4, "more than float16")])
+def test_features_that_are_not_finite_cost_their_clip_alone(tmp_path, value, told) -> None:
+    class OneSpoilt(Grey):
+        calls = 0
+
+        def features(self, images):
+            self.calls += 1
+            maps = super().features(images)
+            return torch.full_like(maps, value) if self.calls == 2 else maps
+
+    done = extract(
+        listing(tmp_path, 3), tmp_path / "out", backbone=OneSpoilt(), size=(32, 64), workers=0
+    )
+    assert [one.clip.clip_id for one in done.failed] == ["1"] and told in done.failed[0].reason
+    assert set(splits_of(done.store)) == {"0", "2"}
+
+
+def test_extraction_finds_videos_that_were_moved_and_keeps_their_splits(tmp_path) -> None:
+    source = listing(tmp_path, 5)
+    before = splits_of(extracted(source, tmp_path / "out").store)
+    (tmp_path / "disk").mkdir()
+    for number in range(5):
+        (tmp_path / f"{number}.mp4").rename(tmp_path / "disk" / f"{number}.mp4")
+    with pytest.raises(CafVideoError, match=r"none of the 5 clips can be read: .*0\.mp4"):
+        extracted(source, tmp_path / "out")
+    done = extracted(source, tmp_path / "out", videos=tmp_path / "disk")
+    assert not done.failed and splits_of(done.store) == before
+    paths = {clip.path.parent for clip in read_manifest(done.store.manifest_path)}
+    assert paths == {tmp_path / "disk"}
+    new = extracted(source, tmp_path / "new", videos=tmp_path / "disk")
+    assert splits_of(new.store) == before  # as the list names them, wherever they lie

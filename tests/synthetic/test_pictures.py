@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caf_video.data.images import read_image, read_image_set
+from caf_video.data.images import image_size, read_image, read_image_set
 from caf_video.errors import InputError
 from caf_video.files import RECORD
 from caf_video.synthetic.picture_scene import PICTURE_CLASSES, picture_box, render_picture
@@ -173,12 +173,10 @@ def test_what_is_written_reads_back_as_a_set_with_boxes_and_splits(written: Path
 
 def test_writing_resumes_and_renders_only_what_is_missing(written: Path) -> None:
     paths = sorted(written.parent.rglob("*.jpg"))
-    lost, resized, cut, *kept = paths
+    lost, *kept = paths
     contents, stamps = [path.read_bytes() for path in paths], [p.stat().st_mtime_ns for p in kept]
     table = written.read_bytes()
     lost.unlink()
-    Image.new("RGB", (64, 64)).save(resized)
-    cut.write_bytes(b"")
     told: list[tuple[str, int, int]] = []
 
     def track(done, *, description: str, total: int):
@@ -190,7 +188,28 @@ def test_writing_resumes_and_renders_only_what_is_missing(written: Path) -> None
     assert told == [("Rendering pictures", count, 24) for count in range(1, 25)]
     assert [path.read_bytes() for path in paths] == contents and written.read_bytes() == table
     assert [path.stat().st_mtime_ns for path in kept] == stamps
-    assert [path.name for path in written.parent.rglob(".*")] == [RECORD]
+    assert {path.name for path in written.parent.rglob(".*")} == {RECORD}
+
+
+def test_a_picture_of_its_users_is_not_replaced_and_one_of_ours_in_another_size_is(
+    tmp_path: Path,
+) -> None:
+    one = {"train_per_class": 1, "val_per_class": 0, "test_per_class": 0, "workers": 1}
+    table = write_pictures(tmp_path, **one, size=40)
+    first, second, *_ = sorted(tmp_path.rglob("*.jpg"))
+    contents = first.read_bytes()
+    write_pictures(tmp_path, **one, size=48)
+    assert {image_size(path) for path in tmp_path.rglob("*.jpg")} == {(48, 48)}
+    rows = table.read_bytes()
+    for size in (40, 48, 64):  # also in the size that is asked for
+        Image.new("RGB", (size, size)).save(second)
+        mine = second.read_bytes()
+        with pytest.raises(PicturesError, match=f"{second.name} is there already, and is not as"):
+            write_pictures(tmp_path, **one, size=40)
+        assert second.read_bytes() == mine and table.read_bytes() == rows
+    second.unlink()
+    write_pictures(tmp_path, **one, size=40)
+    assert first.read_bytes() == contents
 
 
 def test_processes_write_what_one_process_writes(written: Path, tmp_path: Path) -> None:

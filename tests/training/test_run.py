@@ -194,6 +194,49 @@ def test_a_finished_run_resumed_stays_as_it_is(
     assert_same_end(tmp_path / "run", finished)
 
 
+def one_cycle_rates(steps: int) -> list[float]:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_a_finished_run_with_more_epochs_goes_on_with_a_schedule_of_its_own(
+    assert_same_end, store_folder, tmp_path, caplog
+) -> None:
+    run_training(tmp_path / "run", store_folder)
+    before = load_run(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    module = run_training(tmp_path / "run", store_folder, resume=True, epochs=EPOCHS + 2)
+    assert "trained on for 2 more epoch(s): optimizer and learning rate begin anew" in caplog.text
+    series = read_metrics(tmp_path / "run")
+    total = (EPOCHS + 2) * LENGTH
+    assert series["loss"][0] == list(range(total)) and module.trainer.current_epoch == EPOCHS + 2
+    rates = one_cycle_rates(EPOCHS * LENGTH) + one_cycle_rates(2 * LENGTH)
+    assert series["learning_rate"][1] == pytest.approx(rates, rel=1e-5)
+    after = load_run(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert (before.step, after.step) == (EPOCHS * LENGTH, total)
+    assert after.config["trainer"]["max_epochs"] == EPOCHS + 2
+    # Stopped on its way, it goes on as one that was not stopped.
+    run_training(tmp_path / "cut", store_folder)
+    with pytest.raises(TrainingInterrupted):
+        run_training(tmp_path / "cut", store_folder, resume=True, epochs=EPOCHS + 2,
+                     loss=SpoiltLoss(LENGTH + 1, interrupt))  # fmt: skip
+    run_training(tmp_path / "cut", store_folder, resume=True, epochs=EPOCHS + 2)
+    assert_same_end(tmp_path / "cut", tmp_path / "run")
+
+
+def test_an_unfinished_run_is_finished_before_it_gets_more_epochs(store_folder, tmp_path) -> None:
+    with pytest.raises(TrainingInterrupted):
+        run_training(tmp_path, store_folder, loss=SpoiltLoss(LENGTH, interrupt))
+    told = refused(CheckpointError, tmp_path, store_folder, resume=True, epochs=EPOCHS + 2)
+    assert "was trained with trainer.max_epochs=3, not 5" in told
+
+
 def test_of_equally_good_epochs_the_later_is_the_best(store_folder, tmp_path, monkeypatch) -> None:
     recalls = iter([0.5, 0.75, 0.75, 0.25])
     result = type("Result", (), {"recall": property(lambda self: {1: next(recalls)})})
@@ -284,7 +327,7 @@ def test_nothing_to_go_on_from_is_refused(store_folder, tmp_path) -> None:
     [
         ({"lr": 0.5}, "optimizer.lr=0.01, not 0.5"),
         ({"dropout": 0.1}, "model.dropout=0.0, not 0.1"),
-        ({"epochs": 9}, "trainer.max_epochs=3, not 9"),
+        ({"epochs": 2}, "trainer.max_epochs=3, not 2"),
     ],
 )
 def test_going_on_with_other_settings_is_refused(store_folder, finished, changes, told) -> None:

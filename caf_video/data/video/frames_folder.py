@@ -23,6 +23,11 @@ CACHED_FOLDERS = 32
 _FAILURES = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture, and not hidden."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "." and path.is_file()
+
+
 def picture_files(folder: Path) -> list[Path]:
     """The pictures of a folder, hidden ones left out, by name; without those of its sub-folders.
 
@@ -30,11 +35,7 @@ def picture_files(folder: Path) -> list[Path]:
         VideoError: The folder cannot be read.
     """
     try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "." and path.is_file()
-        )
+        return sorted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise VideoError(f"{folder} can't be read: {failure_words(error)}") from None
 
