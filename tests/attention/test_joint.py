@@ -46,7 +46,9 @@ def clips(generator: torch.Generator, count: int = 3, timesteps: int = 3) -> Ten
     return torch.randn(count, timesteps, 8, 4, 5, generator=generator, dtype=torch.float64)
 
 
-def by_adam(model: nn.Module, feature_maps: Tensor, raw: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def by_adam(
+    model: nn.Module, feature_maps: Tensor, raw: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
     """The paper's loop on one filter over (t, h, w), clip by clip: filters and losses."""
     with torch.no_grad():
         maps = model.features(feature_maps)
