@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from caf_video.cli import main
 from caf_video.pipeline.explain import draw_clip, explain_clips, write_explanations
 from caf_video.rendering.strip import CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT
 
@@ -165,3 +166,18 @@ def test_one_filter_for_a_clip_says_which_frame_in_record_file_and_strip(
     drawn = draw_clip(replace(one, filters=one_hot), captioned=False)
     lit = [sides(column(drawn, timestep, captioned=False)) for timestep in range(3)]
     assert lit[0][0] > 500 and lit[1] == (0, 0) == lit[2]  # of the clip's maximum; positive only
+
+
+def test_the_command_takes_the_kind_of_filters(known_run, tmp_path, monkeypatch) -> None:
+    def caf_video(*arguments: object) -> None:
+        monkeypatch.setattr("sys.argv", ["caf-video", *map(str, arguments)])
+        main()
+
+    ours = ("--model", known_run.folder, "--out", tmp_path)
+    with pytest.raises(SystemExit) as done:
+        caf_video("explain", "right_b", *ours, "--filters", "joint")
+    assert not done.value.code
+    assert json.loads((tmp_path / "right_b.json").read_text())["filters"] == "joint"
+    with pytest.raises(SystemExit) as refused:
+        caf_video("explain", "x.mp4", "--backbone", "resnet18", "--filters", "joint")
+    assert refused.value.code == 2
