@@ -1,5 +1,7 @@
 """Pairs, centred (maths 1.7): against loops over cells and Adam on the formula, and their laws."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -234,6 +236,12 @@ def test_frames_in_the_batch_are_centred_by_their_own_map_only(generator) -> Non
     x, y = (images(generator, 4).unflatten(0, (2, 2)) for _ in range(2))
     found = explain(model, x, layer="convolution", axes="(n t) c h w", reference=y, center="map")
     assert found.filters.shape == found.unlike.shape == (2, 2, 4, 5)
+    for i in range(2):
+        alone = explain(
+            model, x[i : i + 1], layer="convolution", axes="(n t) c h w", reference=y[i : i + 1],
+            center="map",
+        )  # fmt: skip
+        torch.testing.assert_close(alone.filters[0], found.filters[i], atol=1e-6, rtol=0)
     with pytest.raises(InputError, match='take center="map"'):
         explain(
             model, x, layer="convolution", axes="(n t) c h w", reference=y, center=torch.zeros(5)
@@ -317,6 +325,19 @@ def test_a_reference_clip_is_its_embedding_one_for_all_or_one_each(generator) ->
             for one in (embeddings[i], y[i : i + 1]):
                 found = explain_clip(model, x, reference=one, **options)
                 torch.testing.assert_close(found.filters[i], each.filters[i], atol=1e-6, rtol=0)
+
+
+def test_chunks_do_not_show_in_pairs_with_a_reference_and_a_centre_each(
+    generator, monkeypatch
+) -> None:
+    model, x, y = clip_net(), clips(generator, 4), clips(generator, 4)
+    centers = model(clips(generator, 4)).detach()
+    pair = {"filters": "joint", "reference": y, "center": centers}
+    whole = explain_clip(model, x, **pair)
+    module = sys.modules["caf_video.attention.explain_clip"]
+    monkeypatch.setattr(module, "FEATURE_CHUNK_BYTES", 2 * x[0].nbytes)
+    monkeypatch.setattr(module, "PROBLEM_CHUNK_BYTES", 1)
+    torch.testing.assert_close(explain_clip(model, x, **pair).filters, whole.filters)
 
 
 def test_per_frame_filters_are_centred_by_the_map_alone(generator) -> None:
