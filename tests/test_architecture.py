@@ -61,6 +61,7 @@ OUTSIDE = {
     "faiss": {"retrieval"},
     "scipy": {"data"},
     "matplotlib": {"rendering"},
+    "contourpy": {"rendering"},
     "jinja2": {"rendering"},
     "pytorch_lightning": {"training"},
     "hydra": {"cli", "pipeline"},

@@ -1,6 +1,6 @@
 """Pictures from arrays: overlay, contours, clip strip, contact sheet, video, curves, report.
 
-Imports: nothing of ours; PIL, matplotlib, jinja2, av and cv2 from outside.
+Imports: nothing of ours; PIL, matplotlib, contourpy, jinja2, av and cv2 from outside.
 Law: never changes a number. A heatmap is rescaled for display alone, and the legend says so.
 """
 
