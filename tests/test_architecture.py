@@ -56,7 +56,7 @@ OUTSIDE = {
     "decord": {"data"},
     "defusedxml": {"data"},
     "av": {"data", "synthetic", "rendering"},
-    "PIL": {"data", "synthetic", "rendering"},
+    "PIL": {"data", "synthetic", "rendering", "pipeline"},
     "cv2": {"synthetic", "localization", "rendering", "processes"},
     "faiss": {"retrieval"},
     "scipy": {"data"},

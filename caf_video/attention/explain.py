@@ -65,6 +65,8 @@ class Explanation:
             normalize" is the raw embedding of a network that ends in a normalisation.
         flat: None, or why the filters say nothing, for the network "scale": ignores the map's
             scale; "cells": ignores the scale of each cell; "unread": does not read the cells.
+        outputs: What was explained, of the same pass: logits, an embedding, or what the network has
+            at `until`; (samples, …).
         trace: On request, the filters on the way, (steps, *space) for each problem in turn.
     """
 
@@ -79,6 +81,7 @@ class Explanation:
     axes: str
     until: str | None = None
     flat: Flat | None = None
+    outputs: Tensor | None = None
     trace: tuple[Tensor, ...] | None = None
 
 
@@ -283,6 +286,7 @@ def _explanation(
         axes=str(cut.layout),
         until=cut.until,
         flat=flat,
+        outputs=cut.outputs,
         trace=solution.trace,
     )
 

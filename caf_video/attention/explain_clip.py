@@ -46,6 +46,7 @@ class ClipExplanation:
         steps: Evaluations each took, shape (b, t).
         settled: Whether each met its solver's test, shape (b, t).
         solver: Its name.
+        outputs: The raw embeddings, of the same pass, (b, d).
     """
 
     filters: Tensor
@@ -54,6 +55,7 @@ class ClipExplanation:
     steps: Tensor
     settled: Tensor
     solver: str
+    outputs: Tensor | None = None
 
 
 def explain_clip(
@@ -86,10 +88,12 @@ def explain_clip(
     feature_maps = check_clip_maps(clip_model, feature_maps)
     clips, timesteps = feature_maps.shape[:2]
     solutions: list[FilterSolution] = []
+    outputs: list[Tensor] = []
     with undisturbed(clip_model), torch.no_grad():
         for first, chunk in _chunks(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
             maps = clip_model.features(chunk).clone()
             _check_finite(maps, "feature map A", first)
+            outputs.append(clip_model.head(maps))
             if not solutions:
                 structured = solver != "descent" and _keeps_to_its_structure(clip_model, maps)
             bytes_a_clip = _bytes_a_clip(clip_model, maps, structured)
@@ -113,6 +117,7 @@ def explain_clip(
         steps=solution.steps.view(clips, timesteps),
         settled=solution.settled.view(clips, timesteps),
         solver=solution.solver,
+        outputs=torch.cat(outputs),
     )
 
 

@@ -4,18 +4,28 @@ Imports: nothing of ours; PIL, matplotlib, contourpy, jinja2, av and cv2 from ou
 Law: never changes a number. A heatmap is rescaled for display alone, and the legend says so.
 """
 
+from caf_video.rendering.animation import MOVING, moving_writer, write_moving
 from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
+from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.curves import threshold_curves, training_curves
 from caf_video.rendering.image_file import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
+from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
+    "LEVELS",
+    "MOVING",
+    "LookCell",
+    "LookRow",
+    "look_sheet",
+    "moving_writer",
+    "write_moving",
     "Answer",
     "ClipCaption",
     "GalleryItem",

@@ -1,4 +1,6 @@
-"""Level lines of a heatmap: traced between the pixels, antialiased, closed at the image's border."""
+"""Level lines of a heatmap: traced between the pixels, closed at the image's border."""
+
+from typing import cast
 
 import contourpy
 import cv2
@@ -76,7 +78,7 @@ def _lines(
     for level in levels:
         if least > level:
             continue
-        for line in tracer.lines(level + _ABOVE):
+        for line in cast(list[NDArray[np.float64]], tracer.lines(level + _ABOVE)):
             inside = np.clip(line, min(inset, last.min() / 2), np.maximum(last - inset, last / 2))
             corners = np.rint(inside * 2**_SHIFT).astype(np.int32)[:, None]
             lines.append(np.asarray(cv2.approxPolyDP(corners, _STRAIGHT * 2**_SHIFT, True)))

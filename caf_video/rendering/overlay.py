@@ -57,7 +57,7 @@ def overlay(
     for top in range(0, len(image), rows):
         band = slice(top, top + rows)
         heat = (heatmap[band] / highest).astype(np.float32, copy=False)
-        blended = image[band]
+        blended: NDArray = image[band]
         if heat.max() > _COLD:
             step = cv2.convertScaleAbs(heat, alpha=_STEPS - 1)
             kept = cv2.cvtColor(cv2.LUT(step, kept_of), cv2.COLOR_GRAY2RGB)
@@ -91,7 +91,7 @@ def check_heatmap(heatmap: NDArray[np.floating], size: tuple[int, ...], name: st
 
 @cache
 def _palette() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """By heat: what is kept of the photograph (256,), 255 is all, and the colour added, (256, 1, 3).
+    """By heat: what is kept of the photograph (256,), 255: all, and the colour added, (256, 1, 3).
 
     The colours are the middle of a perceptual map: its dark end would pass for shadow, its pale one
     for sky.
