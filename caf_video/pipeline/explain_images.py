@@ -28,6 +28,7 @@ from caf_video.rendering import LookCell, LookRow, look_sheet
 # Eq. 2 as published has the same picture for every class of most pretrained networks
 # (docs/class_specific.md): the pictures beside each other are of the centred logits.
 USUAL_METHODS = ("l2-caf", "l2-caf-class-centered")
+PHOTOGRAPHS = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff .ppm .avif".split())
 _NAMED = 3  # predictions that stand above a photograph
 
 
@@ -53,7 +54,7 @@ def explain_images(
     backbone: Backbone,
     classes: Sequence[str] = (),
     top: int = 0,
-    methods: Sequence[str] = USUAL_METHODS,
+    methods: Sequence[str] | None = None,
     track: Track = quietly,
 ) -> ExplainedImages:
     """Where a pretrained classifier looks in photographs, a row each.
@@ -67,17 +68,19 @@ def explain_images(
         backbone: The frozen network.
         classes: Names, or numbers, of classes to explain in every photograph.
         top: How many of each photograph's own first classes to explain besides.
-        methods: Keys of METHODS; of those that are of a class, a picture for each class.
+        methods: Keys of METHODS, USUAL_METHODS if None; of those that are of a class, a picture for each class.
         track: Shows how far it is.
 
     Raises:
         CafVideoError: A photograph, a class or a method is none, or the results cannot be written.
     """
     backbone.require_head()
-    chosen = require_methods(methods)
+    chosen = require_methods(methods or USUAL_METHODS)
     named = [class_number(backbone, name) for name in classes]
     if named and not any(method.of_class for method in chosen):
-        raise InputError(f"none of the methods {', '.join(methods)} is of a class")
+        raise InputError(
+            f"none of the methods {', '.join(method.name for method in chosen)} is of a class"
+        )
     folder = output_folder(out)
     more = f" and {len(photographs) - 1} more" if len(photographs) > 1 else ""
     name = result_names([(photographs[0].stem + more, photographs[0])], folder)[0]
@@ -102,13 +105,15 @@ def explain_images(
                 against += speaks_against
                 key = f"{len(records)}/{method.name}" + ("" if number is None else f"/{number}")
                 arrays[key] = grid.cpu().numpy()
-                note = f"p {shares[number]:.2f} · {method.title}" if number is not None else ""
+                note = (
+                    f"p {share_text(shares[number])} · {method.title}" if number is not None else ""
+                )
                 cells.append(
                     LookCell(
                         image,
                         _heat(method, grid, image.shape[:2]),
                         title=method.title if number is None else class_name(backbone, number),
-                        note=f"against it: {note}" if speaks_against else note or "of no class",
+                        note=f"against it: {note}" if speaks_against else note or "class-oblivious",
                     )
                 )
                 pictures.append(
@@ -122,7 +127,7 @@ def explain_images(
                 )
         likely = [(class_name(backbone, i), float(shares[i])) for i in first[:_NAMED]]
         predictions.append(likely[0])
-        told = " · ".join(f"{label} {share:.2f}" for label, share in likely)
+        told = " · ".join(f"{label} {share_text(share)}" for label, share in likely)
         rows.append(LookRow(cells, title=photograph.name, note=told))
         records.append(
             {
@@ -141,12 +146,17 @@ def explain_images(
         "video": str(photographs[0].resolve()),  # by which the names of results are told apart
         "backbone": backbone.name,
         "weights": backbone.weights,
-        "methods": list(methods),
+        "methods": [method.name for method in chosen],
         "images": records,
         "files": {"sheet": f"{name}.png", "maps": f"{name}.npz"},
     }
     write_json(folder / f"{name}.json", record)
     return ExplainedImages(folder / f"{name}.png", predictions, against)
+
+
+def is_photograph(path: Path) -> bool:
+    """Whether a file is a still picture, by its suffix: a GIF moves."""
+    return path.suffix.lower() in PHOTOGRAPHS
 
 
 def class_number(backbone: Backbone, name: str) -> int:
@@ -167,6 +177,11 @@ def class_name(backbone: Backbone, number: int) -> str:
     """What a class is called; its number where nobody says."""
     names = backbone.label_names
     return names[number] if number < len(names) else f"class {number}"
+
+
+def share_text(share: float | Tensor) -> str:
+    """A probability in four letters."""
+    return f"{float(share):.2f}" if share >= 0.005 else "<.01"
 
 
 def _maps(

@@ -9,6 +9,7 @@ from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.curves import threshold_curves, training_curves
+from caf_video.rendering.footer import Footer
 from caf_video.rendering.image_file import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
@@ -28,6 +29,7 @@ __all__ = [
     "write_moving",
     "Answer",
     "ClipCaption",
+    "Footer",
     "GalleryItem",
     "NeighbourRow",
     "RenderingError",
