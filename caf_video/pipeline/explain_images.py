@@ -1,4 +1,4 @@
-"""photographs ─► a sheet: where a pretrained classifier looked, at all and for each class (Fig. 1)."""
+"""photographs ─► a sheet: where a pretrained classifier looked, and for each class (Fig. 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import Method, filters_to_heatmaps, mostly_negative, require_methods
+from caf_video.attention import Method, mostly_negative, require_methods
 from caf_video.attention.objectives import class_numbers
 from caf_video.data.images.image import read_image
 from caf_video.errors import InputError
@@ -68,7 +68,8 @@ def explain_images(
         backbone: The frozen network.
         classes: Names, or numbers, of classes to explain in every photograph.
         top: How many of each photograph's own first classes to explain besides.
-        methods: Keys of METHODS, USUAL_METHODS if None; of those that are of a class, a picture for each class.
+        methods: Keys of METHODS, USUAL_METHODS if None; of those that are of a class, a picture
+            for each class.
         track: Shows how far it is.
 
     Raises:
@@ -86,7 +87,11 @@ def explain_images(
     name = result_names([(photographs[0].stem + more, photographs[0])], folder)[0]
     require_ours(*(folder / f"{name}{suffix}" for suffix in (".png", ".npz", ".json")))
     backbone.to(device())
-    rows, records, arrays, predictions, against = [], [], {}, [], 0
+    rows: list[LookRow] = []
+    records: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    predictions: list[tuple[str, float]] = []
+    against = 0
     for photograph in track(photographs, description="Explaining", total=len(photographs)):
         image = read_image(photograph)
         size = backbone.size_for(*image.shape[:2])
@@ -111,7 +116,7 @@ def explain_images(
                 cells.append(
                     LookCell(
                         image,
-                        _heat(method, grid, image.shape[:2]),
+                        _heat(method, grid),
                         title=method.title if number is None else class_name(backbone, number),
                         note=f"against it: {note}" if speaks_against else note or "class-oblivious",
                     )
@@ -197,6 +202,6 @@ def _maps(
     return list(zip(classes, found, strict=True))
 
 
-def _heat(method: Method, grid: Tensor, size: Sequence[int]) -> np.ndarray:
-    heat = filters_to_heatmaps(grid[None], size) if method.filters else grid[None].clamp(min=0)
-    return heat[0].float().cpu().numpy()
+def _heat(method: Method, grid: Tensor) -> np.ndarray:
+    heat = grid.abs() if method.filters else grid.clamp(min=0)
+    return heat.float().cpu().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention import Explanation, explain, resize_maps
+from caf_video.attention import Explanation, explain
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.files import remember_ours, require_ours
@@ -18,7 +18,7 @@ from caf_video.models.backbones import Backbone
 from caf_video.pipeline.explain_images import class_name, class_number, share_text
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import output_folder, result_names, write_json, write_npz
-from caf_video.rendering import MOVING, Footer, moving_writer, overlay
+from caf_video.rendering import MOVING, Footer, heat_over, moving_writer, overlay
 
 FRAMES_AT_ONCE = 16
 
@@ -61,10 +61,10 @@ def explain_video(
 ) -> ExplainedVideo:
     """Where a pretrained classifier looks in every n-th frame of a video (Eq. 1; of a class Eq. 2).
 
-    Leaves `NAME.mp4` (the overlay, as fast as life; under each frame its time and its first class),
+    Leaves `NAME.mp4` (the overlay, as fast as life; under each frame time and first class),
     `NAME.npz` (filters (n, h, w), signed; frame_indices, times_seconds, losses) and
-    `NAME.json` in `out`, NAME being the video's; with its folder before it, where results of another
-    video of that name are there.
+    `NAME.json` in `out`, NAME being the video's; with its folder before it, where
+    results of another video of that name are there.
 
     Args:
         video: A video file.
@@ -113,11 +113,13 @@ def explain_video(
         )
         footer = Footer(info.width)
         canvas = np.empty((info.height + footer.height, info.width, 3), np.uint8)
-        writers = [
-            stack.enter_context(moving_writer(path, fps=info.fps / every)) for path in overlays
-        ]
+        writers = [moving_writer(path, fps=info.fps / every) for path in overlays]
+        for writer in writers:
+            stack.enter_context(writer)
         for batch in _batches(frames):
-            images = preprocessing(np.stack([frame for _, frame in batch])).to(device())
+            # One by one: a stack of whole frames would be a copy of many megabytes.
+            resized = torch.cat([preprocessing.resize(frame[None]) for _, frame in batch])
+            images = preprocessing.finish(resized).to(device())
             before = time.perf_counter()
             with torch.no_grad():
                 maps = backbone.features(images)
@@ -130,12 +132,11 @@ def explain_video(
             )
             solutions.append(solution)
             indices += [index for index, _ in batch]
-            filters = solution.filters.abs().cpu()
+            filters = solution.filters.abs().cpu().numpy()
             for (index, frame), heat, of_frame in zip(batch, filters, shares, strict=True):
                 shown = int(of_frame.argmax()) if number is None else number
                 words = f"{class_name(backbone, shown)} {share_text(of_frame[shown])}"
-                heatmap = resize_maps(heat[None], (info.height, info.width))[0].numpy()
-                canvas[: info.height] = overlay(frame, heatmap)
+                canvas[: info.height] = overlay(frame, heat_over(heat, frame.shape[:2]))
                 canvas[info.height :] = footer.under(f"{times[index]:.2f} s", words)
                 for writer in writers:
                     writer.write(canvas)

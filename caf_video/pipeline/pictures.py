@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from caf_video.attention import ClipExplanation, Explanation, resize_maps
+from caf_video.attention import ClipExplanation, Explanation
 from caf_video.attention import explain as _explain
 from caf_video.attention import explain_clip as _explain_clip
 from caf_video.errors import InputError
@@ -32,6 +32,7 @@ from caf_video.rendering import (
     LookCell,
     LookRow,
     clip_strip,
+    heat_over,
     look_sheet,
     write_image,
     write_moving,
@@ -224,7 +225,7 @@ class DrawableClipExplanation(ClipExplanation):
         size = pictures[0].shape[:2]
         if any(picture.shape[:2] != size for picture in pictures):
             raise InputError("the frames of a clip are of several sizes: wanted one")
-        resized = resize_maps(torch.from_numpy(heat), size).numpy()
+        resized = np.stack([heat_over(one, size) for one in heat])
         names = titles or [f"frame {number}" for number in range(len(pictures))]
         return clip_strip(np.stack(pictures), resized, titles=names, column_width=column_width)
 
@@ -326,7 +327,7 @@ def _levels(contours: Contours, heat: NDArray[np.float32]) -> tuple[float, ...]:
 
 
 def _drawn(frame: Frame, heat: NDArray[np.float32], contours: Contours, name: str) -> Image.Image:
-    resized = resize_maps(torch.from_numpy(heat)[None], frame.shape[:2])[0].numpy()
+    resized = heat_over(heat, frame.shape[:2])
     levels = _levels(contours, resized)
     return Image.fromarray(draw_overlay(frame, resized, contours=levels, name=name))
 

@@ -16,6 +16,7 @@ from caf_video.rendering.localization_sheet import Answer, SheetImage, localizat
 from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
+from caf_video.rendering.scale import heat_over
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
 
@@ -42,6 +43,7 @@ __all__ = [
     "draw_box",
     "frame_title",
     "heat_legend",
+    "heat_over",
     "localization_sheet",
     "overlay",
     "render_report",

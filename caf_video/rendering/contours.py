@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 LEVELS = (0.3, 0.5, 0.7)  # as shares of the heatmap's own maximum
 
-_FINEST = 240  # samples across that lines are traced on: four pixels apart at 960
+_FINEST = 160  # samples across that lines are traced on: six pixels apart at 960
 _ABOVE = 1e-4  # a plateau at a level, give or take its rounding, is below it: no speckles
 _STRAIGHT = 0.3  # pixels that a line may be off for the sake of fewer corners
 _OUTSIDE = 1e-3  # pixels beyond the outermost samples, where there is no heat: lines end nowhere
@@ -29,7 +29,7 @@ def lines_over(
         highest: Its maximum, above 0.
         levels: Shares of the maximum.
     """
-    half = max(0.6, heatmap.shape[1] / 900)
+    half = max(0.6, heatmap.shape[1] / 1100)
     opacity = np.zeros(heatmap.shape, np.uint8)
     lines = _lines(heatmap, highest, levels, inset=half - 0.5)
     cv2.polylines(opacity, lines, True, 255, round(2 * half), cv2.LINE_AA, _SHIFT)

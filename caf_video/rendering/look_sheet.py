@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,7 +11,7 @@ from caf_video.errors import InputError
 from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.legend import Key, colour_bar, legend, legend_text
 from caf_video.rendering.overlay import check_frames, overlay
-from caf_video.rendering.scale import scaled_to_width
+from caf_video.rendering.scale import heat_over, scaled_to_width
 from caf_video.rendering.style import INK, MUTED, PAPER, font, write, write_heading
 
 # Pixels. A cell's picture begins below the row's heading, where it has one.
@@ -110,6 +109,5 @@ def _drawn(cell: LookCell, width: int, name: str) -> NDArray[np.uint8]:
     picture: NDArray[np.uint8] = scaled_to_width(cell.picture, width)
     if cell.heat is None:
         return picture
-    size = (width, picture.shape[0])
-    heat = np.asarray(cv2.resize(cell.heat, size, interpolation=cv2.INTER_LINEAR))
+    heat = heat_over(cell.heat, picture.shape[:2])
     return overlay(picture, heat, contours=tuple(cell.contours), name=name)
