@@ -145,7 +145,7 @@ def explain(
 
     photographs = [Path(target) for target in targets if is_photograph(Path(target))]
     clips = [Path(target) for target in targets if not is_photograph(Path(target))]
-    center_logits = clips and _is_centered(split_names(classes), split_names(method))
+    center_logits = clips and _is_centered(classes or [], split_names(method))
     network = open_backbone(str(backbone), weights, stride, "float32")
     if photographs:
         sheet = explain_images(
@@ -160,8 +160,7 @@ def explain(
         out.print(f"{len(photographs)} photographs explained; open {sheet.sheet}", soft_wrap=True)
         if sheet.against:
             out.print(
-                f"{sheet.against} of the filters speak against their class, and say so: "
-                "try --method l2-caf-class-centered"
+                f"{sheet.against} of the pictures show what speaks against their class, and say so."
             )
     for clip in clips:
         done = explain_video(
