@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,17 @@ def explain_video(
         writers = [moving_writer(path, fps=info.fps / every) for path in overlays]
         for writer in writers:
             stack.enter_context(writer)
+
+        def draw(batch: list[Frame], heat: np.ndarray, words: list[str]) -> None:
+            for (index, frame), of_frame, told in zip(batch, heat, words, strict=True):
+                canvas[: info.height] = overlay(frame, heat_over(of_frame, frame.shape[:2]))
+                canvas[info.height :] = footer.under(f"{times[index]:.2f} s", told)
+                for writer in writers:
+                    writer.write(canvas)
+
+        # A batch is drawn and encoded, which needs no Python, while the next one is computed.
+        drawer = stack.enter_context(ThreadPoolExecutor(max_workers=1))
+        drawing = drawer.submit(draw, [], np.empty(0), [])
         for batch in _batches(frames):
             # One by one: a stack of whole frames would be a copy of many megabytes.
             resized = torch.cat([preprocessing.resize(frame[None]) for _, frame in batch])
@@ -132,14 +144,15 @@ def explain_video(
             )
             solutions.append(solution)
             indices += [index for index, _ in batch]
-            filters = solution.filters.abs().cpu().numpy()
-            for (index, frame), heat, of_frame in zip(batch, filters, shares, strict=True):
-                shown = int(of_frame.argmax()) if number is None else number
-                words = f"{class_name(backbone, shown)} {share_text(of_frame[shown])}"
-                canvas[: info.height] = overlay(frame, heat_over(heat, frame.shape[:2]))
-                canvas[info.height :] = footer.under(f"{times[index]:.2f} s", words)
-                for writer in writers:
-                    writer.write(canvas)
+            heat = solution.filters.abs().cpu().numpy()
+            words = [
+                f"{class_name(backbone, shown)} {share_text(of_frame[shown])}"
+                for of_frame in shares
+                for shown in [int(of_frame.argmax()) if number is None else number]
+            ]
+            drawing.result()
+            drawing = drawer.submit(draw, batch, heat, words)
+        drawing.result()
     for path in overlays:
         remember_ours(path)
     record = {
