@@ -18,6 +18,7 @@ from caf_video.attention.explain_clip import (
 from caf_video.attention.gradcam import cam, feature_norm, grad_cam, retrieval_grad_cam
 from caf_video.attention.heatmap import filters_to_heatmaps, mostly_negative, resize_maps
 from caf_video.attention.methods import METHODS, Method, require_methods
+from caf_video.attention.objectives import class_numbers
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.solution import FilterSolution
 from caf_video.attention.warning import AttentionWarning
@@ -32,6 +33,7 @@ __all__ = [
     "FilterSolution",
     "Method",
     "cam",
+    "class_numbers",
     "cut_network",
     "explain",
     "explain_clip",

@@ -102,6 +102,7 @@ def explain(
         raise InputError("--only-correct and --only-wrong leave nothing: choose one")
     if model is not None:
         from caf_video.pipeline.explain import explain_clips, write_explanations
+        from caf_video.pipeline.explain_page import write_explained_page
 
         only: Literal["all", "correct", "wrong"] = (
             "correct" if only_correct else "wrong" if only_wrong else "all"
@@ -128,7 +129,8 @@ def explain(
             out.print(f"No clip is left: {why}.")
             return
         strips = write_explanations(explained, folder, track=track)
-        out.print(f"{len(strips)} clips explained; open {strips[0]}", soft_wrap=True)
+        page = write_explained_page(explained, strips, title=f"Where {model.name} looked")
+        out.print(f"{len(strips)} clips explained; open {page}", soft_wrap=True)
         if alone := sum(not one.has_video for one in explained):
             out.print(f"{alone} of them have no video: their strips show the heat alone.")
         return

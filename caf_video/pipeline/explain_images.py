@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import Method, mostly_negative, require_methods
-from caf_video.attention.objectives import class_numbers
+from caf_video.attention import Method, class_numbers, mostly_negative, require_methods
 from caf_video.data.images.image import read_image
 from caf_video.errors import InputError
 from caf_video.files import require_ours

@@ -18,6 +18,7 @@ from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.scale import heat_over
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
+from caf_video.rendering.strip_page import StripOnPage, StripPage, write_strip_page
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "Report",
     "SheetImage",
     "SheetRow",
+    "StripOnPage",
+    "StripPage",
     "VideoWriter",
     "clip_strip",
     "contact_sheet",
@@ -51,5 +54,6 @@ __all__ = [
     "training_curves",
     "write_image",
     "write_report",
+    "write_strip_page",
     "write_video",
 ]
