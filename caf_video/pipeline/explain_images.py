@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from caf_video.attention import Method, class_numbers, mostly_negative, require_methods
-from caf_video.data.images.image import read_image
+from caf_video.data.images import read_image
 from caf_video.errors import InputError
 from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
