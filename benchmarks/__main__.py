@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import clips, heads, hostile, images
+from benchmarks import clips, heads, hostile, images, pictures
 from benchmarks.bench import Bench
 from benchmarks.peers import MAX_ITERATIONS, SAMPLE_ITERATIONS, TOLERANCE
 from benchmarks.report import to_markdown, write
@@ -53,6 +53,10 @@ def all_cases() -> dict[str, Case]:
     cases["hostile"] = hostile.hostile
     for pooling in ("flatten", "average"):
         cases[f"recurrent {pooling}"] = partial(clips.recurrent, pooling=pooling)
+    for size in pictures.SIZES:
+        cases[f"overlay {size}"] = partial(pictures.overlays, size=size)
+    for backbone in ("efficientnet_lite0", "resnet18", "resnet50"):
+        cases[f"overlay video {backbone}"] = partial(pictures.video, name=backbone)
     for head in heads.HEADS:
         cases[head] = partial(heads.head, name=head)
     return cases
@@ -83,6 +87,7 @@ def main() -> int:
             device=device,
             weights=options.weights,
             images=options.images,
+            video=options.video,
             tick=lambda case: progress.update(bar, description=f"{case} · {next(turns)}"),
         )
         for name, case in cases.items():
@@ -107,6 +112,7 @@ def _options() -> argparse.Namespace:
         help="of ResNet-50: a file, default (torchvision's download) or none (random)",
     )
     parser.add_argument("--images", type=Path, help="folder of photographs; else synthetic ones")
+    parser.add_argument("--video", type=Path, help="to draw over; else a synthetic one")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     return parser.parse_args()
 
@@ -125,6 +131,7 @@ def _about(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in packages),
         "weights": Path(options.weights).name,
+        "video": "synthetic" if options.video is None else options.video.name,
         "images": "synthetic" if options.images is None else "photographs",
         "load_average": [round(os.getloadavg()[0], 2)],
     }

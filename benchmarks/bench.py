@@ -40,6 +40,7 @@ class Bench:
         device: Where networks and inputs are.
         weights: Of ResNet-50: a file, "default" (torchvision's) or "none" (random).
         images: A folder of photographs, or None for synthetic ones.
+        video: A video of the benchmarks of drawing, or None for a synthetic one.
         tick: Called after every turn.
     """
 
@@ -47,6 +48,7 @@ class Bench:
     device: torch.device
     weights: str = "none"
     images: Path | None = None
+    video: Path | None = None
     tick: Callable[[str], None] = lambda _: None
     rows: list[Row] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)

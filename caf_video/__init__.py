@@ -1,6 +1,7 @@
 """caf_video: where a network looked, in an image and in every frame of a clip.
 
 result = caf_video.explain(model, images, layer="layer4")  # any network, one filter a sample
+result.save("look.png")  # the images under their heat
 result = caf_video.explain_clip(clip_model, feature_maps)  # a filter for every frame
 model = caf_video.load_run("runs/mine").model  # what `caf-video train` made
 """
@@ -13,8 +14,6 @@ from caf_video.errors import CafVideoError, InputError
 if TYPE_CHECKING:
     from caf_video.attention import (
         cam,
-        explain,
-        explain_clip,
         frame_influence,
         grad_cam,
         retrieval_grad_cam,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from caf_video.data.features import FeatureStore
     from caf_video.data.video.reader import VideoReader
     from caf_video.models.backbones import load_backbone
+    from caf_video.pipeline.pictures import explain, explain_clip, overlay
     from caf_video.training import load_run
 
     __version__: str
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 # Found on first use: the processes that open videos import no torch.
 _HOMES = {
     "cam": "attention",
-    "explain": "attention",
-    "explain_clip": "attention",
+    "explain": "pipeline.pictures",
+    "explain_clip": "pipeline.pictures",
     "frame_influence": "attention",
     "grad_cam": "attention",
+    "overlay": "pipeline.pictures",
     "retrieval_grad_cam": "attention",
     "FeatureStore": "data.features",
     "VideoReader": "data.video.reader",
@@ -53,6 +54,7 @@ __all__ = [
     "grad_cam",
     "load_backbone",
     "load_run",
+    "overlay",
     "retrieval_grad_cam",
 ]
 

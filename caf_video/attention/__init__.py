@@ -20,6 +20,7 @@ from caf_video.attention.heatmap import (
 )
 from caf_video.attention.influence import frame_influence
 from caf_video.attention.methods import METHODS, Given, Method, require_methods
+from caf_video.attention.objectives import class_numbers
 from caf_video.attention.path_shares import passed, path_shares, sharp
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.solution import FilterSolution
@@ -36,6 +37,7 @@ __all__ = [
     "Given",
     "Method",
     "cam",
+    "class_numbers",
     "cut_network",
     "explain",
     "explain_clip",

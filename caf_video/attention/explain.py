@@ -74,6 +74,8 @@ class Explanation:
             normalize" is the raw embedding of a network that ends in a normalisation.
         flat: None, or why the filters say nothing, for the network "scale": ignores the map's
             scale; "cells": ignores the scale of each cell; "unread": does not read the cells.
+        outputs: What was explained, of the same pass: logits, an embedding, or what the network has
+            at `until`; (samples, …).
         trace: On request, the filters on the way, (steps, *space) for each problem in turn.
         unlike: Of a centred pair, the negative side: what tells the input from the reference,
             resized like `heatmaps`; else None.
@@ -90,6 +92,7 @@ class Explanation:
     axes: str
     until: str | None = None
     flat: Flat | None = None
+    outputs: Tensor | None = None
     trace: tuple[Tensor, ...] | None = None
     unlike: Tensor | None = None
 
@@ -311,6 +314,7 @@ def _explanation(
         axes=str(cut.layout),
         until=cut.until,
         flat=flat,
+        outputs=cut.outputs,
         trace=solution.trace,
         unlike=None if unlike is None else unlike.unflatten(0, shape),
     )

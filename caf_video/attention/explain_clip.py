@@ -68,6 +68,7 @@ class ClipExplanation:
         kind: "per-frame" or "joint".
         unlike: Of a centred pair, max(-f, 0) resized like `heatmaps`: what tells the clip from the
             reference; else None.
+        outputs: The raw embeddings, of the same pass, (b, d).
     """
 
     filters: Tensor
@@ -78,6 +79,7 @@ class ClipExplanation:
     solver: str
     kind: Filters = "per-frame"
     unlike: Tensor | None = None
+    outputs: Tensor | None = None
 
     @property
     def frame_shares(self) -> Tensor:
@@ -141,17 +143,20 @@ def explain_clip(
     wanted = None if reference is None else _reference_embeddings(clip_model, reference)
     problem = _Problem(clip_model, filters == "joint", wanted, center, solver, seed, clips)
     solutions: list[FilterSolution] = []
+    outputs: list[Tensor] = []
     with undisturbed(clip_model), torch.no_grad():
         for first, chunk in chunks_of(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
             maps = clip_model.features(chunk).clone()
             check_frames_finite(maps, "feature map A", first)
+            outputs.append(clip_model.head(maps))
             if not solutions:
                 structured = solver != "descent" and _keeps_to_its_structure(clip_model, maps)
             bytes_a_clip = _bytes_a_clip(clip_model, maps, structured)
             for start, part in chunks_of(maps, bytes_a_clip, PROBLEM_CHUNK_BYTES):
                 solutions.append(problem.solve(part, first + start, structured=structured))
     solution = join_solutions(solutions)
-    return _explanation(solution, feature_maps.shape[1], filters, center, size)
+    explanation = _explanation(solution, feature_maps.shape[1], filters, center, size)
+    return replace(explanation, outputs=torch.cat(outputs))
 
 
 def _reference_embeddings(clip_model: ClipModel, reference: Tensor) -> Tensor:

@@ -127,10 +127,14 @@ def _number(name: str | int, names: list[str]) -> int:
         found = [i for i, known in enumerate(names) if _plain(name) in _plain(known).split(",")]
     if len(found) == 1:
         return found[0]
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4)
+    if found:
+        numbers = ", ".join(map(str, found))
+        raise InputError(f"{len(found)} classes are called {name!r}: give a number, of {numbers}")
+    near = [known for known in names if _plain(name) in _plain(known)]
+    near += difflib.get_close_matches(name, names, n=5, cutoff=0.4)
     raise InputError(
-        f"{len(found) or 'no'} classes are called {name!r}"
-        + (f"; near it: {', '.join(near)}" if near else "")
+        f"no classes are called {name!r}"
+        + (f"; near it: {', '.join(list(dict.fromkeys(near))[:5])}" if near else "")
     )
 
 

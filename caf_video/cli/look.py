@@ -23,7 +23,8 @@ def explain(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="VIDEO_OR_CLIP_ID", help="Clips of the run, or video files. None: all."
+            metavar="FILE_OR_CLIP_ID",
+            help="Photographs or videos; with --model clips of the run. None: all its clips.",
         ),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
@@ -62,13 +63,47 @@ def explain(
     ] = None,
     weights: Weights = "default",
     stride: Stride = 32,
-    every: Annotated[int, typer.Option(help="Without --model: every n-th frame.", min=1)] = 1,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="With --backbone: a class to explain, by name or number; several for photographs.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            help="Of photographs: explain each one's first n classes; 2 unless --class is given.",
+            min=0,
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of photographs: l2-caf, l2-caf-class (Eq. 2), l2-caf-class-centered, cam, "
+            "grad-cam, feature-norm …; several with commas. l2-caf,l2-caf-class-centered unless "
+            "given. Of videos with a class: one of the two L2-CAF of a class."
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Of videos: every n-th frame.", min=1)] = 1,
+    fps: Annotated[
+        float | None, typer.Option(help="Of videos, in place of --every: frames a second.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Of videos: begin here, seconds.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Of videos: end here, seconds.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="Of videos: mp4, gif or webp; several with commas. mp4 unless given."
+        ),
+    ] = None,
 ) -> None:
     """Show where a network looked.
 
     With --model, a clip's sampled frames in a row, with heatmaps, its nearest neighbour and whether
     that was right; beside the picture the raw filters (npz) and a record (JSON). With --backbone,
-    no training at all: an overlay mp4 of any video.
+    no training at all: photographs on one sheet, a row each, looked at as a whole and for each
+    class; or the overlay of any video.
     """
     if (model is None) == (backbone is None):
         raise InputError("give --model RUN for a trained embedding, or --backbone NAME for none")
@@ -76,6 +111,7 @@ def explain(
         raise InputError("--only-correct and --only-wrong leave nothing: choose one")
     if model is not None:
         from caf_video.pipeline.explain import explain_clips, write_explanations
+        from caf_video.pipeline.explain_page import write_explained_page
 
         only: Literal["all", "correct", "wrong"] = (
             "correct" if only_correct else "wrong" if only_wrong else "all"
@@ -103,29 +139,75 @@ def explain(
             out.print(f"No clip is left: {why}.")
             return
         strips = write_explanations(explained, folder, track=track)
-        out.print(f"{len(strips)} clips explained; open {strips[0]}", soft_wrap=True)
+        page = write_explained_page(explained, strips, title=f"Where {model.name} looked")
+        out.print(f"{len(strips)} clips explained; open {page}", soft_wrap=True)
         if alone := sum(not one.has_video for one in explained):
             out.print(f"{alone} of them have no video: their strips show the heat alone.")
         return
     if not targets:
-        raise InputError("give a video file to explain")
+        raise InputError("give a photograph or a video file to explain")
     if only_correct or only_wrong:
         raise InputError(
             "--only-correct and --only-wrong need --model: a classifier retrieves nothing"
         )
     if filters != "per-frame":
         raise InputError("--filters joint needs --model: a classifier sees one frame at a time")
+    if fps is not None and every != 1:
+        raise InputError("--every and --fps exclude each other: how many frames, or how often")
+    from caf_video.pipeline.explain_images import explain_images, is_photograph
     from caf_video.pipeline.explain_video import explain_video
 
+    photographs = [Path(target) for target in targets if is_photograph(Path(target))]
+    clips = [Path(target) for target in targets if not is_photograph(Path(target))]
+    center_logits = clips and _is_centered(classes or [], split_names(method))
     network = open_backbone(str(backbone), weights, stride, "float32")
-    for target in targets:
-        done = explain_video(Path(target), folder, backbone=network, every=every, track=track)
+    if photographs:
+        sheet = explain_images(
+            photographs,
+            folder,
+            backbone=network,
+            classes=classes or [],
+            top=top if top is not None else 0 if classes else 2,
+            methods=split_names(method) or None,
+            track=track,
+        )
+        out.print(f"{len(photographs)} photographs explained; open {sheet.sheet}", soft_wrap=True)
+        if sheet.against:
+            out.print(
+                f"{sheet.against} of the pictures show what speaks against their class, and say so."
+            )
+    for clip in clips:
+        done = explain_video(
+            clip,
+            folder,
+            backbone=network,
+            every=every,
+            fps=fps,
+            start_seconds=start,
+            end_seconds=end,
+            target=classes[0] if classes else None,
+            center_logits=bool(center_logits),
+            formats=split_names(formats) or ["mp4"],
+            track=track,
+        )
         out.print(
             f"{done.frames} frames in {done.seconds:.1f} s, {done.frames / done.seconds:.1f} a "
             f"second; {done.backbone_seconds / done.seconds:.2f} of it is the bare backbone. "
             f"{done.overlay}",
             soft_wrap=True,
         )
+
+
+def _is_centered(classes: list[str], methods: list[str]) -> bool:
+    """Whether a video's class is explained with its logits centred; InputError if it cannot be."""
+    of_class = {"l2-caf-class": False, "l2-caf-class-centered": True}
+    if not classes and methods in ([], ["l2-caf"]):
+        return False
+    if len(classes) != 1:
+        raise InputError("a video is explained for one class at most: give one --class")
+    if methods and (len(methods) != 1 or methods[0] not in of_class):
+        raise InputError(f"the method of a video's class is one of {', '.join(of_class)}")
+    return of_class[methods[0]] if methods else True
 
 
 def localize(

@@ -20,6 +20,7 @@ from caf_video.localization.heatmaps import upsample
 from caf_video.localization.protocols import (
     PROTOCOLS,
     Protocol,
+    cut_levels,
     localize,
     measure,
     measure_all,
@@ -36,6 +37,7 @@ __all__ = [
     "Geometry",
     "box_iou",
     "cam_boxes",
+    "cut_levels",
     "estimate",
     "estimates",
     "gate",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from caf_video.localization.contours import largest_contour
 from caf_video.localization.heatmaps import min_max, require_heatmap
 
-_THRESHOLD = 52 / 256
+CUT = 52 / 256  # of the way from the minimum to the maximum
 _NO_CONTOUR = (0, 0, 1, 1)
 
 
@@ -31,4 +31,4 @@ def adl_box(heatmap: ArrayLike) -> NDArray[np.float64]:
     scaled = min_max(require_heatmap(heatmap))
     if scaled is None:
         return np.array([_NO_CONTOUR], dtype=np.float64)
-    return np.array(largest_contour((scaled >= _THRESHOLD).view(np.uint8)), dtype=np.float64)
+    return np.array(largest_contour((scaled >= CUT).view(np.uint8)), dtype=np.float64)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from caf_video.localization.heatmaps import require_heatmap
 
 _LEVELS = (20, 100, 110)
+CUTS = tuple((level + 0.5) / 255 for level in _LEVELS)  # shares of the maximum: grey is rounded
 _DISTANCE = 10  # of 255
 _MARGIN = 5  # pixels that a box keeps from the right and the lower edge
 _CORNER_AREA = (_MARGIN - 1) ** 2  # the most that two negative sides can make

@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caf_video.errors import InputError
+from caf_video.localization.adl import CUT as ADL_CUT
 from caf_video.localization.adl import adl_box
 from caf_video.localization.boxes import box_iou, require_ground_truth
+from caf_video.localization.cam import CUTS as CAM_CUTS
 from caf_video.localization.cam import cam_box
 from caf_video.localization.geometry import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, Geometry
 from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
+from caf_video.localization.simple import CUT as SIMPLE_CUT
 from caf_video.localization.simple import simple_box
 
 Boxes = NDArray[np.float64]
@@ -34,6 +37,8 @@ class Protocol:
         answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
         at_threshold: The boxes at a share of the maximum; None where there is no such knob.
         thresholds: Those of its curve; empty where `at_threshold` is None.
+        cuts: The shares of the maximum at which `answer` cuts the heatmap.
+        from_minimum: Whether they are shares of the way from the minimum to the maximum instead.
         iou_levels: The IoU from which on a box is right; the accuracies at several are averaged.
     """
 
@@ -43,6 +48,8 @@ class Protocol:
     answer: Callable[[ArrayLike], Boxes] | None = None
     at_threshold: Callable[[ArrayLike, float], Boxes] | None = None
     thresholds: tuple[float, ...] = ()
+    cuts: tuple[float, ...] = ()
+    from_minimum: bool = False
     iou_levels: tuple[float, ...] = (0.5,)
 
     @property
@@ -54,8 +61,10 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box),
-        Protocol("adl", CENTER_OF_256, "inclusive", answer=adl_box),
+        Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box, cuts=CAM_CUTS),
+        Protocol(
+            "adl", CENTER_OF_256, "inclusive", answer=adl_box, cuts=(ADL_CUT,), from_minimum=True
+        ),
         Protocol(
             "maxboxacc",
             SQUARE_224,
@@ -78,6 +87,7 @@ PROTOCOLS = {
             WHOLE_IMAGE,
             "exact",
             answer=simple_box,
+            cuts=(SIMPLE_CUT,),
             at_threshold=lambda heatmap, threshold: simple_box(heatmap, threshold=threshold),
             thresholds=tuple(percent / 100 for percent in range(5, 100, 5)),
         ),
@@ -94,6 +104,28 @@ def require_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise InputError(f"unknown protocol {name!r}: it is one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def cut_levels(protocol: str, heatmap: ArrayLike) -> tuple[float, ...]:
+    """Where a protocol cuts a heatmap, as shares of its maximum: the lines to draw.
+
+    Args:
+        protocol: A key of PROTOCOLS that is no oracle.
+        heatmap: Finite, with a maximum above 0.
+
+    Raises:
+        InputError: The protocol is unknown, or has no level of its own.
+    """
+    found = require_protocol(protocol)
+    if found.answer is None:
+        raise InputError(
+            f"{protocol} is an oracle and has no level of its own: give the best of its curve"
+        )
+    if not found.from_minimum:
+        return found.cuts
+    values = np.asarray(heatmap)
+    lowest, highest = float(values.min()), float(values.max())
+    return tuple((lowest + cut * (highest - lowest)) / highest for cut in found.cuts)
 
 
 def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = None) -> Boxes:

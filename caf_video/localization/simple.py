@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 from caf_video.errors import InputError
 from caf_video.localization.heatmaps import require_heatmap
 
+CUT = 0.2  # share of the maximum
 
-def simple_box(heatmap: ArrayLike, *, threshold: float = 0.2) -> NDArray[np.float64]:
+
+def simple_box(heatmap: ArrayLike, *, threshold: float = CUT) -> NDArray[np.float64]:
     """The box of a heatmap (height, width) under the protocol `simple`, (1, 4) or (0, 4).
 
     The pixels at `threshold` times the maximum or above it; of their 8-connected components the one

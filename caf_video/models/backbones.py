@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from caf_video.errors import InputError
 from caf_video.models.architectures import BACKBONES, Architecture
+from caf_video.models.class_names import class_names
 from caf_video.models.folding import fold_batch_norm
 from caf_video.models.foreign import ForeignNetwork, NoHead
 from caf_video.models.names import Name, named
@@ -62,6 +63,7 @@ class Backbone(nn.Module):
         weights_sha256: Digest of the weights' values, of the whole network.
         revision: What else tells its definition from another, see `ForeignNetwork`; empty if the
             name does.
+        label_names: What its classes are called, in their order; empty where nobody says.
         own_size: Of the images it was trained on, (height, width).
         stride: Pixels a cell.
         channels: Channels of the feature map.
@@ -82,6 +84,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.weights = weights
+        self.label_names = class_names(net, architecture)
         self.weights_sha256 = weights_digest(net)
         halves = architecture.halves(net, stride)
         self.stride = halves.stride

@@ -1,17 +1,22 @@
 """Pictures from arrays: overlay, contours, clip strip, contact sheet, video, curves, report.
 
-Imports: nothing of ours; PIL, matplotlib, jinja2, av and cv2 from outside.
+Imports: nothing of ours; PIL, matplotlib, contourpy, jinja2, av and cv2 from outside.
 Law: never changes a number. A heatmap is rescaled for display alone, and the legend says so.
 """
 
+from caf_video.rendering.animation import MOVING, moving_writer, write_moving
 from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
+from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.curves import threshold_curves, training_curves
+from caf_video.rendering.footer import Footer
 from caf_video.rendering.image_file import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
+from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
+from caf_video.rendering.scale import heat_over
 from caf_video.rendering.strip import (
     ClipCaption,
     NeighbourRow,
@@ -19,23 +24,35 @@ from caf_video.rendering.strip import (
     frame_title,
     one_above_another,
 )
+from caf_video.rendering.strip_page import StripOnPage, StripPage, write_strip_page
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
+    "LEVELS",
+    "MOVING",
+    "LookCell",
+    "LookRow",
+    "look_sheet",
+    "moving_writer",
+    "write_moving",
     "Answer",
     "ClipCaption",
+    "Footer",
     "GalleryItem",
     "NeighbourRow",
     "RenderingError",
     "Report",
     "SheetImage",
     "SheetRow",
+    "StripOnPage",
+    "StripPage",
     "VideoWriter",
     "clip_strip",
     "contact_sheet",
     "draw_box",
     "frame_title",
     "heat_legend",
+    "heat_over",
     "localization_sheet",
     "one_above_another",
     "overlay",
@@ -44,5 +61,6 @@ __all__ = [
     "training_curves",
     "write_image",
     "write_report",
+    "write_strip_page",
     "write_video",
 ]

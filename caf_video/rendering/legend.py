@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from caf_video.rendering.boxes import draw_box
-from caf_video.rendering.overlay import LEVELS, overlay
+from caf_video.rendering.contours import LEVELS
+from caf_video.rendering.overlay import overlay
 from caf_video.rendering.style import MUTED, PAPER, Colour, font, wrap, write
 
 LEGEND_HEIGHT = 28  # pixels; even, so that a video frame stays even under it

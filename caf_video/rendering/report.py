@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from caf_video.errors import InputError
@@ -73,22 +73,26 @@ def render_report(report: Report) -> str:
         if lacking:
             raise InputError(f"{report.title}: attention of {method} lacks {', '.join(lacking)}")
     seconds = metrics.get("seconds", {})
-    return _template().render(
-        report=report,
-        recall=[(*words, metrics[key]) for key, words in _RECALL.items() if key in metrics],
-        nmi=metrics.get("nmi"),
-        attention=[
-            (report.methods.get(method, method), scores)
-            for method, scores in sorted(
-                attention.items(), key=lambda item: item[1]["pointing"], reverse=True
-            )
-        ],
-        seconds=seconds,
-        longest=max(seconds.values(), default=0) or 1,
-        galleries=[
-            (heading, [item for item in report.gallery if bool(item.correct) is correct])
-            for heading, correct in (("Found right", True), ("Found wrong", False))
-        ],
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            report=report,
+            recall=[(*words, metrics[key]) for key, words in _RECALL.items() if key in metrics],
+            nmi=metrics.get("nmi"),
+            attention=[
+                (report.methods.get(method, method), scores)
+                for method, scores in sorted(
+                    attention.items(), key=lambda item: item[1]["pointing"], reverse=True
+                )
+            ],
+            seconds=seconds,
+            longest=max(seconds.values(), default=0) or 1,
+            galleries=[
+                (heading, [item for item in report.gallery if bool(item.correct) is correct])
+                for heading, correct in (("Found right", True), ("Found wrong", False))
+            ],
+        )
     )
 
 
@@ -105,7 +109,8 @@ def write_report(path: Path | str, report: Report) -> None:
 
 
 @cache
-def _template() -> Template:
+def templates() -> Environment:
+    """The pages of this room, what they are given escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -116,7 +121,7 @@ def _template() -> Template:
     environment.filters["photograph"] = lambda picture: _data_uri(picture, "JPEG")
     environment.filters["drawing"] = lambda picture: _data_uri(picture, "PNG")
     environment.filters["shown_size"] = _shown_size
-    return environment.get_template("report.html")
+    return environment
 
 
 def _shown_size(picture: Image.Image) -> tuple[int, int]:

@@ -18,8 +18,9 @@ from caf_video.rendering.image_file import RenderingError
 from caf_video.rendering.overlay import check_frames
 
 _CODEC: Final = "libx264"
-# crf 20 looks like the source; veryfast keeps encoding small beside a network's pass.
-_CODEC_OPTIONS = {"crf": "20", "preset": "veryfast"}
+# crf 20 looks like the source. Of an overlay of 960x540 superfast takes half the time of veryfast,
+# for files a quarter larger and as good (39.7 and 39.3 dB); ultrafast halves both again.
+_CODEC_OPTIONS = {"crf": "20", "preset": "superfast"}
 _CONTAINER_OPTIONS = {"movflags": "+faststart"}  # the index first: plays while still loading
 _LARGEST_DENOMINATOR = 1001  # NTSC rates are n/1001; an mp4 clock holds any rate this fine
 _BT709 = 1

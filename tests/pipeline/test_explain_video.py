@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from caf_video.data.video.reader import VideoReader
-from caf_video.pipeline.explain_video import explain_video
-from caf_video.rendering import VideoWriter
+from caf_video.errors import InputError
+from caf_video.models.preprocessing import Normalization, Preprocessing
+from caf_video.pipeline.explain_video import explain_video, frames_between
+from caf_video.rendering import Footer, VideoWriter
+from caf_video.rendering.style import INK
 
 HEIGHT, WIDTH = 64, 128
 
@@ -18,7 +22,7 @@ HEIGHT, WIDTH = 64, 128
 class LooksLeft(nn.Module):
     """Cells of 16 pixels, of which the head weighs the second column of the upper half alone."""
 
-    name, weights = "looks-left", "none"
+    name, weights, label_names = "looks-left", "none", ("left",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,8 +44,8 @@ class LooksLeft(nn.Module):
     def head(self, maps: torch.Tensor) -> torch.Tensor:
         return self.tail(maps)
 
-    def preprocessing(self, size: tuple[int, int]):
-        return lambda frames: torch.from_numpy(frames).float().movedim(3, 1) / 255
+    def preprocessing(self, size: tuple[int, int]) -> Preprocessing:
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (255, 255, 255)))
 
 
 @pytest.fixture
@@ -85,3 +89,75 @@ def test_heat_frames_and_times_are_those_of_the_frames_explained(
     assert record["frames"] == record["settled"] == len(wanted)
     assert record["every"] == every
     assert 0 < done.backbone_seconds < done.seconds
+
+
+@pytest.mark.filterwarnings("ignore::caf_video.attention.AttentionWarning")
+def test_a_part_of_a_video_is_explained_in_each_format_with_its_time_and_class(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    told: list[tuple[str, str]] = []
+    under = Footer.under
+    monkeypatch.setattr(
+        Footer, "under", lambda self, *words: told.append(words) or under(self, *words)
+    )
+    done = explain_video(
+        video,
+        out,
+        backbone=LooksLeft(),  # type: ignore[arg-type]
+        fps=5.4,
+        start_seconds=0.3,
+        end_seconds=1.1,
+        target="Left",
+        formats=["webp", "gif", "mp4"],
+    )
+    stored = np.load(out / "drive.npz")
+    assert stored["frame_indices"].tolist() == [3, 5, 7, 9]  # every second; 1.1 s is left out
+    assert told == [(f"{index / 10:.2f} s", "left 1.00") for index in (3, 5, 7, 9)]
+    assert done.overlay == out / "drive.webp"
+    for name in ("drive.webp", "drive.gif"):
+        with Image.open(out / name) as moving:
+            assert moving.n_frames == 4 and moving.size[0] == WIDTH
+            moving.seek(3)
+            assert np.median(np.asarray(moving.convert("RGB"))[:HEIGHT, 64:]) == pytest.approx(
+                40 + 5 * 9, abs=6
+            )
+    record = json.loads((out / "drive.json").read_text())
+    assert (record["class"], record["every"], record["frames"]) == (0, 2, 4)
+    assert record["overlays"] == ["drive.webp", "drive.gif", "drive.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start_seconds": 2.0}, "no frame from 2 s on: it ends at 1.90 s"),
+        ({"start_seconds": 1.0, "end_seconds": 1.0}, "no frame from 1 s to 1 s"),
+        ({"fps": 0.0}, "0 frames a second"),
+        ({"formats": ["avi"]}, "no format 'avi': mp4, gif, webp"),
+        ({"target": "right"}, "no classes are called 'right'"),
+        ({"target": "7"}, "looks-left has 1 classes, none 7"),
+    ],
+)
+def test_what_cannot_be_explained_leaves_nothing(
+    video: Path, tmp_path: Path, options: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        explain_video(video, tmp_path / "out", backbone=LooksLeft(), **options)  # type: ignore[arg-type]
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(("fps", "wanted", "every"), [(25, 5, 5), (30, 4, 8), (25, 60, 1)])
+def test_a_rate_is_the_nearest_that_leaves_out_frames_evenly(fps, wanted, every) -> None:
+    assert frames_between(fps, wanted) == every
+
+
+@pytest.mark.parametrize("width", [64, 480, 960, 1280])
+def test_time_and_class_can_be_read_under_frames_of_any_width(width: int) -> None:
+    """Letters a 64th of the width and 11 pixels at least; what changes is on the first line."""
+    footer = Footer(width)
+    first, second = (footer.under(time, "tabby 0.82").astype(int) for time in ("1.20 s", "8.75 s"))
+    assert first.shape == (footer.height, width, 3) and footer.height % 2 == 0
+    changed = np.nonzero((first != second).any(axis=(1, 2)))[0]
+    assert changed.max() < footer.height * 0.6
+    ink = np.nonzero((np.abs(first - INK).sum(axis=2) < 60).any(axis=1))[0]
+    assert ink.max() - ink.min() >= 0.6 * max(11, width / 64)

@@ -1,9 +1,13 @@
+import sys
+
+import cv2
 import numpy as np
 import pytest
 
 from caf_video.errors import InputError
 from caf_video.rendering import heat_legend, overlay
-from caf_video.rendering.overlay import LEVELS
+from caf_video.rendering.contours import LEVELS
+from caf_video.rendering.overlay import _palette
 
 
 def test_no_heat_leaves_the_photograph_untouched(photograph):
@@ -35,7 +39,7 @@ def test_a_contour_passes_where_the_level_is(ramp, level):
     grey = np.full((60, 80, 3), 60, np.uint8)
     drawn = overlay(grey, ramp, contours=(level,)).astype(int)
     plain = overlay(grey, ramp, contours=())
-    brighter = (drawn - plain)[30].sum(axis=1)
+    brighter = (drawn - plain)[30, :-3].sum(axis=1)  # at the border it closes
     assert abs(int(brighter.argmax()) - level * 79) <= 0.5
 
 
@@ -48,6 +52,57 @@ def test_contours_are_antialiased_white_with_a_dark_edge_on_any_scene(ramp):
         assert row[4].min() > 230  # the line itself is white
         assert len(np.unique(row[:5, 0] - plain[:5, 0])) >= 4  # and reached in steps, not at once
         assert (row - plain)[[2, 6]].max() < 0  # between edges darker than the scene
+
+
+def test_every_pixel_without_a_line_is_the_photograph_under_the_colour_of_its_heat(photograph):
+    heat = np.random.default_rng(1).random((60, 80))
+    picture = overlay(photograph, heat, contours=())
+    kept, added = _palette()
+    for row in range(60):
+        for column in range(80):
+            step = round(255 * heat[row, column] / heat.max())
+            for channel in range(3):
+                seen = photograph[row, column, channel] * (kept[step] / 255)
+                wanted = seen + added[step, 0, channel]
+                assert abs(int(picture[row, column, channel]) - wanted) <= 1
+
+
+def test_bands_of_rows_leave_no_seam(monkeypatch, photograph):
+    heat = np.random.default_rng(2).random((6, 8)).repeat(10, 0).repeat(10, 1)
+    whole = overlay(photograph, heat)
+    for rows in (1, 7):
+        monkeypatch.setattr(
+            sys.modules["caf_video.rendering.overlay"], "_BYTES_AT_ONCE", 240 * rows
+        )
+        assert np.array_equal(overlay(photograph, heat), whole)
+
+
+@pytest.mark.parametrize("place", ["inside", "left", "top", "right", "bottom", "corner"])
+@pytest.mark.parametrize("size", [(60, 80), (540, 960)])
+def test_a_line_closes_also_where_the_heat_reaches_the_border(place, size):
+    """Whoever starts in the heat and never steps on the line never gets out, nor to the border."""
+    height, width = size
+    x, y = {"inside": (0.5, 0.5), "left": (0, 0.5), "right": (1, 0.5)}.get(place, (0.5, 0.5))
+    x, y = {"top": (0.5, 0), "bottom": (0.5, 1), "corner": (1, 1)}.get(place, (x, y))
+    rows, columns = np.mgrid[:height, :width]
+    off = np.hypot(rows / height - y, columns / width - x)
+    grey = np.full((height, width, 3), 90, np.uint8)
+    lined = overlay(grey, np.exp(-((off / 0.3) ** 2)), contours=(0.5,)).astype(int)
+    plain = overlay(grey, np.exp(-((off / 0.3) ** 2)), contours=())
+    free = ((lined - plain).sum(axis=2) < 60).astype(np.uint8)  # not white
+    _, areas = cv2.connectedComponents(free, connectivity=4)
+    in_the_heat = areas[off < 0.2]
+    of_heat = np.bincount(in_the_heat[in_the_heat > 0]).argmax()
+    reached = areas == of_heat
+    assert 0.6 < reached.sum() / (off < 0.3 * np.sqrt(np.log(2))).sum() <= 1
+    rim = np.ones(size, bool)
+    rim[1:-1, 1:-1] = False
+    assert not (reached & rim & (free == 1)).any() or place == "inside"
+
+
+def test_a_level_outside_the_maximum_is_an_error(photograph, ramp):
+    with pytest.raises(InputError, match="clip_7: contour 1 is no share"):
+        overlay(photograph, ramp, contours=(1.0,), name="clip_7")
 
 
 def test_a_plateau_at_a_level_is_not_painted_over():
