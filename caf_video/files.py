@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +43,7 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.stem[:_LONGEST_STEM]}.{process}.part{path.suffix}")
 
 
-@lru_cache
+@cache
 def _machine() -> str:
     """What tells the processes of this machine, or of this container, from others of their number.
 
@@ -55,7 +55,7 @@ def _machine() -> str:
     return hashlib.sha256(f"{platform.node()}|{space}".encode()).hexdigest()[:8]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sweep(folder: Path) -> None:
     """Remove the temporary files of dead processes from a folder, once in the life of this one."""
     with suppress(OSError):  # a folder that is not there yet, or that others own, stays as it is
@@ -99,16 +99,12 @@ def written_whole(
         path: Of the file.
         failure: What is raised where it cannot be written.
         again: See `unwritable`.
-        ours: Replace nothing but what is as we wrote it, and note the new file as ours. It is noted
-            first and put in its place then: a process that dies in between leaves the old file,
-            which is ours as well.
+        ours: Note the new file as ours; who replaces one asks `require_ours` first.
         synced: It is on the disk before it takes the name: a power cut leaves the one or the other.
 
     Raises:
-        CafVideoError: A `failure`: the file cannot be written, or may not be replaced.
+        CafVideoError: A `failure`: the file cannot be written.
     """
-    if ours:
-        require_ours(path, failure=failure)
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +113,29 @@ def written_whole(
             if synced:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-            if ours:
-                _note(path.parent, f"{_sha256(temporary)}  {path.name}", failure)
-            os.replace(temporary, path)
+            take_place(temporary, path, failure, ours=ours)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
     except OSError as error:
         raise unwritable(path, error, failure, again=again) from error
+
+
+def take_place(
+    temporary: Path, path: Path, failure: type[CafVideoError] = CafVideoError, *, ours: bool = False
+) -> None:
+    """Rename a whole file to its name, noted as ours if it is.
+
+    It is noted first and renamed then: a process that dies in between leaves the old file, which is
+    ours as well; after the rename it would leave a file that is nobody's, and never replaced.
+
+    Raises:
+        OSError: It cannot be renamed.
+        CafVideoError: A `failure`: the note cannot be written.
+    """
+    if ours:
+        _note(path.parent, f"{_sha256(temporary)}  {path.name}", failure)
+    os.replace(temporary, path)
 
 
 def require_file(path: Path, failure: type[CafVideoError] = CafVideoError) -> None:
@@ -158,15 +169,24 @@ def require_writable(*paths: Path, failure: type[CafVideoError] = CafVideoError)
     for path in paths:
         if path.is_dir():
             raise failure(f"{path} is a folder, not a file to write to")
-        probe = temporary_beside(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                probe.write_bytes(b"0")
-            finally:
-                probe.unlink(missing_ok=True)
+            make_writable_folder(path.parent)
         except OSError as error:
             raise unwritable(path, error, failure) from error
+
+
+def make_writable_folder(folder: Path) -> None:
+    """Make a folder, and see that a file can be written to it.
+
+    Raises:
+        OSError: It cannot be made, or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = temporary_beside(folder / "probe")
+    try:
+        probe.write_bytes(b"0")
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 LOCK = ".caf_video.lock"
