@@ -8,6 +8,7 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -237,7 +238,9 @@ def train_run(
 
 
 def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint to go on from, and what it holds: best.ckpt, where last.ckpt is damaged.
+    """The checkpoint to go on from, and what it holds.
+
+    Where last.ckpt is damaged, best.ckpt takes its place.
 
     Raises:
         CheckpointError: Neither can be used.
@@ -255,7 +258,9 @@ def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
             raise CheckpointError(f"{error}, and so is best.ckpt: {begin}") from error
         step = checkpoint["global_step"]
         logger.warning("%s: going on from best.ckpt, of step %d", error, step)
-        return best, checkpoint
+        with written_whole(last, TrainingError, synced=True) as part:
+            shutil.copyfile(best, part)
+        return last, checkpoint
 
 
 def is_first_process() -> bool:
