@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +124,9 @@ def test_a_second_process_is_kept_out_and_a_dead_one_keeps_nobody_out(tmp_path: 
         other.kill()
         other.wait()
         with only_one(tmp_path, CafVideoError, "busy"):
-            child = os.fork()
+            with warnings.catch_warnings():  # Python 3.12 warns of threads that a fork has not
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
             if not child:  # a worker that outlives its parent
                 time.sleep(60)
                 os._exit(0)
