@@ -138,10 +138,11 @@ def run(command: list[str], *, kill_after: float | None = None) -> tuple[int | N
         began = time.perf_counter()
         child = os.fork()
         if not child:
-            os.setsid()
+            os.setpgid(0, 0)
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             os._exit(_command(command))
+        os.setpgid(child, child)  # both do: whichever of them is first
         killed = False
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
