@@ -265,8 +265,7 @@ def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 def is_first_process() -> bool:
     """Whether this is the one that writes, of the processes that train in parallel, if several."""
-    rank: int = rank_zero_only.rank
-    return rank == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
