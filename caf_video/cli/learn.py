@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from caf_video.cli.console import one_line_failures, out, show, track
-from caf_video.files import require_ours
+from caf_video.files import require_writable
 
 Split = Annotated[
     str,
@@ -111,7 +111,7 @@ def evaluate(
     from caf_video.pipeline.results import write_json
 
     if json is not None:
-        require_ours(json)
+        require_writable(json)
     evaluation = evaluate_run(
         run, split=split, queries=queries, features=features, videos=videos, track=track
     )

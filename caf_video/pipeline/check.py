@@ -9,7 +9,7 @@ from caf_video.data.manifest import Clip, read_clips, write_manifest
 from caf_video.data.moved import where_they_are
 from caf_video.data.sampling import segment_frame_indices
 from caf_video.errors import InputError
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import require_ours
 from caf_video.pipeline.progress import Track, quietly
 
 
@@ -61,6 +61,5 @@ def check(
         checked = list(track(checks, description="Checking clips", total=len(clips)))
     if good is not None:
         require_ours(good, failure=InputError)  # it may have come since
-        write_manifest([one.clip for one in checked if one.ok], good)
-        remember_ours(good)
+        write_manifest([one.clip for one in checked if one.ok], good, ours=True)
     return checked

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import require_ours
 from caf_video.pipeline.explain import ExplainedClip
 from caf_video.rendering import StripOnPage, StripPage, write_strip_page
 
@@ -32,7 +32,6 @@ def write_explained_page(
         "nearest other clip's."
     )
     write_strip_page(page, StripPage(title, summary, entries))
-    remember_ours(page)
     return page
 
 

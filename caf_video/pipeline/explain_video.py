@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from caf_video.attention import Explanation, explain
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.explain_images import class_name, class_number, share_text
 from caf_video.pipeline.progress import Track, device, quietly
@@ -114,7 +114,7 @@ def explain_video(
         )
         footer = Footer(info.width)
         canvas = np.empty((info.height + footer.height, info.width, 3), np.uint8)
-        writers = [moving_writer(path, fps=info.fps / every) for path in overlays]
+        writers = [moving_writer(path, fps=info.fps / every, ours=True) for path in overlays]
         for writer in writers:
             stack.enter_context(writer)
 
@@ -153,8 +153,6 @@ def explain_video(
             drawing.result()
             drawing = drawer.submit(draw, batch, heat, words)
         drawing.result()
-    for path in overlays:
-        remember_ours(path)
     record = {
         "video": str(video.resolve()),
         "backbone": backbone.name,

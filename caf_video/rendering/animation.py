@@ -31,7 +31,7 @@ class AnimationWriter:
     """Collects frames; a GIF or WebP that repeats for ever appears when the block ends well.
 
     Frames wider than 960 pixels are drawn that wide, and of more than 12.5 a second some are left
-    out: it still plays as fast as life.
+    out: it still plays as fast as life. With `ours` it is noted as ours (see `files`).
 
     Raises:
         InputError: If the suffix is neither, the rate is not a positive number, a frame is not
@@ -39,13 +39,14 @@ class AnimationWriter:
         RenderingError: If the file cannot be written, or not one frame came.
     """
 
-    def __init__(self, path: Path | str, *, fps: float | Fraction) -> None:
+    def __init__(self, path: Path | str, *, fps: float | Fraction, ours: bool = False) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in _OPTIONS:
             raise InputError(f"{self.path}: animations are written as {', '.join(_OPTIONS)}")
         if not 0 < fps < float("inf"):
             raise InputError(f"{self.path}: an animation needs a positive frame rate, not {fps}")
         self.frame_count = 0
+        self._ours = ours
         self._step = kept_of_animation(float(fps))
         self._milliseconds = max(1, round(1000 * self._step / float(fps)))
         self._pictures: list[Image.Image] = []
@@ -77,7 +78,7 @@ class AnimationWriter:
         if not self._pictures:
             raise RenderingError(f"cannot write {self.path}: it was given no frames")
         first, *others = self._pictures
-        with written_whole(self.path, RenderingError) as temporary:
+        with written_whole(self.path, RenderingError, ours=self._ours) as temporary:
             first.save(
                 temporary,
                 save_all=True,
@@ -93,7 +94,9 @@ def kept_of_animation(fps: float) -> int:
     return max(1, -(-int(1000 * fps) // int(1000 * _FASTEST)))
 
 
-def moving_writer(path: Path | str, *, fps: float | Fraction) -> VideoWriter | AnimationWriter:
+def moving_writer(
+    path: Path | str, *, fps: float | Fraction, ours: bool = False
+) -> VideoWriter | AnimationWriter:
     """What writes frames as the suffix says: mp4, gif or webp.
 
     Raises:
@@ -103,7 +106,7 @@ def moving_writer(path: Path | str, *, fps: float | Fraction) -> VideoWriter | A
     if path.suffix.lower() not in MOVING:
         raise InputError(f"{path}: moving pictures are written as {', '.join(MOVING)}")
     writer = VideoWriter if path.suffix.lower() == ".mp4" else AnimationWriter
-    return writer(path, fps=fps)
+    return writer(path, fps=fps, ours=ours)
 
 
 def write_moving(

@@ -77,5 +77,5 @@ def write_strip_page(path: Path | str, page: StripPage) -> None:
             ],
         )
     )
-    with written_whole(path, RenderingError) as temporary:
+    with written_whole(path, RenderingError, ours=True) as temporary:
         temporary.write_bytes(html.encode("utf-8", "xmlcharrefreplace"))

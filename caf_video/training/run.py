@@ -8,6 +8,7 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +22,24 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
-from caf_video.files import is_ours, remember_ours, require_ours, unwritable
+from caf_video.files import (
+    is_of_the_system,
+    is_ours,
+    make_writable_folder,
+    require_ours,
+    unwritable,
+    written_whole,
+)
 from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
+    BEST,
+    LAST,
     CheckpointError,
+    DamagedCheckpointError,
     Description,
     RunRecord,
     digest_of_clips,
@@ -35,6 +47,7 @@ from caf_video.training.checkpoint import (
     record_of,
     require_same_inputs,
 )
+from caf_video.training.checkpoint_files import WholeCheckpoints
 from caf_video.training.datamodule import BatchesDataModule
 from caf_video.training.loggers import MetricsFile
 from caf_video.training.module import TrainingModule
@@ -59,6 +72,10 @@ _FREE = (
     "data.memory_gb",
     "data.evaluation_batch_size",
 )
+
+logger = logging.getLogger(__name__)
+
+_GO_ON = "run the same command, with ckpt_path=last if there is a last.ckpt"
 
 _REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than the training
 
@@ -113,7 +130,7 @@ class RunFolder:
             InputError: `ckpt_path` is something else.
         """
         folder = Path(folder)
-        last = folder / "checkpoints" / "last.ckpt"
+        last = folder / "checkpoints" / LAST
         config_file = folder / "config.yaml"
         if ckpt_path not in (None, "last"):
             raise InputError(f"ckpt_path={ckpt_path}: it is 'last', to go on, or null, to begin")
@@ -135,7 +152,7 @@ class RunFolder:
                     f"{folder} holds no checkpoint to go on from (no checkpoints/last.ckpt): "
                     "begin without ckpt_path=last"
                 )
-            checkpoint = read_checkpoint(last)
+            last, checkpoint = _last_whole(folder)
             record = record_of(checkpoint, last)
             added = _epochs_added(checkpoint, record.config, config)
             before = record.config
@@ -153,12 +170,12 @@ class RunFolder:
                     "these, from the weights of step %d", added, step,
                 )  # fmt: skip
         try:
-            last.parent.mkdir(parents=True, exist_ok=True)
-            text = OmegaConf.to_yaml(OmegaConf.create(config))
-            config_file.write_text(text, encoding="utf-8")
-            remember_ours(config_file, TrainingError)
+            make_writable_folder(last.parent)
         except OSError as error:
             raise unwritable(folder, error, TrainingError) from error
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
+        with written_whole(config_file, TrainingError, ours=True) as part:
+            part.write_text(text, encoding="utf-8")
         return run
 
 
@@ -219,6 +236,7 @@ def train_run(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
+                plugins=[WholeCheckpoints()],
                 enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,
                 enable_checkpointing=False,  # ours saves
@@ -229,7 +247,45 @@ def train_run(
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         with checkpoints.interruptible():
-            trainer.fit(module, datamodule=data, ckpt_path=run.last)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=run.last)
+            except OSError as error:  # of a logger, say
+                if not is_of_the_system(error):
+                    raise
+                raise unwritable(
+                    Path(error.filename or run.path), error, TrainingError, again=_GO_ON
+                ) from error
+
+
+def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint to go on from, and what it holds.
+
+    Where last.ckpt is damaged, best.ckpt takes its place.
+
+    Raises:
+        CheckpointError: Neither can be used.
+    """
+    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
+    try:
+        return last, read_checkpoint(last)
+    except DamagedCheckpointError as error:
+        begin = f"to begin again, delete {last.parent} and leave out ckpt_path=last"
+        if not best.is_file():
+            raise CheckpointError(f"{error}, and there is no best.ckpt: {begin}") from error
+        try:
+            checkpoint = read_checkpoint(best)
+        except DamagedCheckpointError:
+            raise CheckpointError(f"{error}, and so is best.ckpt: {begin}") from error
+        step = checkpoint["global_step"]
+        logger.warning("%s: going on from best.ckpt, of step %d", error, step)
+        with written_whole(last, TrainingError, synced=True) as part:
+            shutil.copyfile(best, part)
+        return last, checkpoint
+
+
+def is_first_process() -> bool:
+    """Whether this is the one that writes, of the processes that train in parallel, if several."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager

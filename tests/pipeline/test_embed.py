@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from caf_video.data.manifest import write_manifest
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 from caf_video.pipeline.embed import embed_split, embeddings_file
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
@@ -46,6 +46,20 @@ def test_embeddings_are_those_on_paper(known_run) -> None:
     assert ids == list(known_run.nearest)
     wanted = [known_run.embedding(clip_id) for clip_id in ids]
     np.testing.assert_allclose(found.embeddings, wanted, rtol=2e-3)  # stored as float16
+
+
+def test_an_embedding_that_is_not_finite_names_the_clip_and_the_checkpoint(
+    make_known_run, monkeypatch
+) -> None:
+    known = make_known_run()
+    embed = ClipRun.embed
+    monkeypatch.setattr(ClipRun, "embed", lambda run, maps: embed(run, maps) * math.nan)
+    with pytest.raises(
+        CafVideoError,
+        match=r"best\.ckpt gives clip 'left_a' an embedding that is not finite",
+    ):
+        embedded(known)
+    assert not embeddings_file(open_run(known.folder).checkpoint, "test").exists()
 
 
 def test_the_middle_candidates_stand_for_a_clip_of_training(known_run) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from caf_video.data.features import ClipFeatures
 from caf_video.errors import CafVideoError
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline.explain import explain_clips, write_explanations
 from caf_video.pipeline.explain_video import explain_video
 from caf_video.pipeline.results import result_names, write_json, write_npz, write_text
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::caf_video.attention.AttentionWa
 class Grey(torch.nn.Module):
     """A classifier of two columns."""
 
-    name, weights = "grey", "none"
+    name, weights, label_names = "grey", "none", ()
     tail = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 1))
 
     def require_head(self) -> None:
@@ -40,7 +41,7 @@ class Grey(torch.nn.Module):
         return height, width
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().movedim(3, 1) / 255
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (255, 255, 255)))
 
 
 def write_video(path: Path, shade: int = 90) -> Path:
