@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,9 +15,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from caf_video.clock import ProgressClock
 from caf_video.errors import CafVideoError, Interrupted
+from caf_video.escapes import visible
 
 Item = TypeVar("Item")
 
@@ -27,13 +29,24 @@ EXIT_INTERRUPTED = 130
 
 _WIDEST = 200  # columns of a table
 
-out = Console()
-err = Console(stderr=True)
+
+class PlainConsole(Console):
+    """Shows texts, cells and titles letter by letter: no name is taken for markup or an emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -44,6 +57,7 @@ def _bar() -> Progress:
 
 def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[Item]:
     """A bar on a terminal; elsewhere, in a log, a line every half minute or 5 %."""
+    description = visible(description)
     if err.is_terminal:
         with _bar() as progress:
             yield from progress.track(items, total=total, description=description)
@@ -59,7 +73,7 @@ def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[It
 def show(table: Table) -> None:
     """Print a table whole: lines longer than the terminal lose no figure."""
     wide = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
-    Console(width=max(out.width, wide)).print(table)
+    PlainConsole(width=max(out.width, wide)).print(table)
 
 
 @contextmanager
@@ -68,6 +82,6 @@ def one_line_failures() -> Iterator[None]:
     try:
         yield
     except CafVideoError as error:
-        err.print(f"caf-video: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"caf-video: {error}", style="red", highlight=False, soft_wrap=True)
         interrupted = isinstance(error, Interrupted)
         raise SystemExit(EXIT_INTERRUPTED if interrupted else EXIT_EXPECTED_FAILURE) from error

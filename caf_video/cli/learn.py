@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from caf_video.cli.console import one_line_failures, out, show, track
@@ -70,7 +69,6 @@ def say_what_is_left_out(embedded: "EmbeddedSplit") -> None:
         out.print(
             f"Left out, for the run was trained on them: {len(ids)} clips of the "
             f"{embedded.split} split: {', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
-            markup=False,
             soft_wrap=True,
         )
 
@@ -101,7 +99,7 @@ def evaluate(
     classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]
     for label, recall_at_1 in sorted(gate.per_class.items()):
-        classes.add_row(escape(label), f"{recall_at_1:.3f}", str(labels.count(label)))
+        classes.add_row(label, f"{recall_at_1:.3f}", str(labels.count(label)))
     show(classes)
     right = int(gate.correct.sum())
     among = "other sessions" if evaluation.other_sessions else "all others"
@@ -138,7 +136,7 @@ def export(
     done = export_run(run, folder, split=split, features=features, track=track)
     say_what_is_left_out(done.embedded)
     for file in done.files:
-        out.print(str(file), markup=False, highlight=False, soft_wrap=True)
+        out.print(str(file), highlight=False, soft_wrap=True)
     if not done.parquet:
         out.print("No Parquet file: that takes pyarrow (pip install 'caf_video[export]').",
-                  markup=False, soft_wrap=True)  # fmt: skip
+                  soft_wrap=True)  # fmt: skip

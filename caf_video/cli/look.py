@@ -201,7 +201,7 @@ def localize(
         shown.add_row(*row)
     out.print(shown)
     for note in done.notes:
-        out.print(note, markup=False, highlight=False, soft_wrap=True)
+        out.print(note, highlight=False, soft_wrap=True)
     seconds = done.found.seconds
     out.print(
         f"{seconds['total']:.1f} s, {seconds.get('forward', 0):.1f} of them in the bare network.",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from caf_video.escapes import markdown, spreadsheet, writable
 from caf_video.files import remember_ours, require_ours, written_whole
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
@@ -84,7 +85,7 @@ def export(
     text = io.StringIO()
     table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     write_text(folder / TABLE, text.getvalue())
     parquet = _write_parquet(folder / PARQUET, rows, array)
     write_text(folder / README, readme(embedded, array.shape, rule, run_folder, parquet))
@@ -100,7 +101,7 @@ def readme(
     lines = [
         f"# Embeddings of the {embedded.split} split",
         "",
-        f"By the run `{run.name}`: {shape[0]} clips of {shape[1]} dimensions. Clips that the run "
+        f"By the run {markdown(run.name)}: {shape[0]} clips of {shape[1]} dimensions. Clips that the run "
         f"was trained on are left out: {len(embedded.trained_on)}.",
         "",
         f"- `{ARRAY}`: float32, a row a clip, as retrieval compares them by Euclidean distance",
@@ -108,7 +109,16 @@ def readme(
     ]
     if parquet:
         lines.append(f"- `{PARQUET}`: the same columns, and `embedding`, a list of floats")
-    lines += ["", "| column | what it is |", "|---|---|"]
+    lines += [
+        "",
+        f"`{TABLE}` is UTF-8. Spreadsheets take a text that begins with =, +, - or @ for a formula, "
+        "and may run it: there an apostrophe stands before such a text, and before one that begins "
+        "with an apostrophe. Remove one for the text itself."
+        + (f" `{PARQUET}` has all texts as they are." if parquet else ""),
+        "",
+        "| column | what it is |",
+        "|---|---|",
+    ]
     lines += [f"| `{name}` | {told} |" for name, told in COLUMNS.items()]
     return "\n".join([*lines, "", f"`nearest` is searched among the clips {where}.", ""])
 
@@ -124,7 +134,14 @@ def _rows(embedded: EmbeddedSplit) -> Iterator[dict[str, Any]]:
             *(clip.clip_id, str(clip.path), clip.start_seconds, clip.end_seconds, clip.label),
             *(clip.session, clip.split, other.clip_id, distance, other.label == clip.label),
         )
-        yield dict(zip(COLUMNS, values, strict=True))
+        yield {
+            name: writable(value) if isinstance(value, str) else value
+            for name, value in zip(COLUMNS, values, strict=True)
+        }
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet(value) if isinstance(value, str) else value
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], embeddings: np.ndarray) -> bool:

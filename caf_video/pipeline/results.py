@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from caf_video.errors import CafVideoError
+from caf_video.escapes import writable
 from caf_video.files import is_ours, reason, remember_ours, require_ours, written_whole
 from caf_video.rendering import write_image
 
@@ -71,10 +72,13 @@ def _is_of_another(name: str, video: Path, folder: Path) -> bool:
 def write_json(path: Path, record: Any) -> None:
     """Write plain values as JSON; NaN is an error of the caller.
 
+    A path that is no UTF-8 is read again as it was: its bytes are escapes, as JSON has them.
+
     Raises:
         CafVideoError: The file cannot be written; what was there stays.
     """
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, f"{writable(text)}\n")
 
 
 def write_text(path: Path, text: str) -> None:

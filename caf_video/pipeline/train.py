@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError, Interrupted
+from caf_video.escapes import visible
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
@@ -107,9 +108,9 @@ def script(config_name: str) -> None:
         try:
             run = train(config)
         except CafVideoError as error:
-            print(error, file=sys.stderr)
+            print(visible(str(error)), file=sys.stderr)
             raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
-        print(f"Trained: {run}")
+        print(visible(f"Trained: {run}"))
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
@@ -273,12 +274,14 @@ def _require_sensible(choices: dict[str, Any]) -> None:
 def _tell_skipped(images: ImageSet, file: Path) -> None:
     if not images.skipped:
         return
-    write_text(file, "".join(f"{one.image_id}: {one.reason}\n" for one in images.skipped))
+    write_text(
+        file, "".join(f"{visible(f'{one.image_id}: {one.reason}')}\n" for one in images.skipped)
+    )
     first = images.skipped[0]
     logger.warning(
         "skipped %d of %d images in %s, listed in %s; the first of them, %s: %s",
         len(images.skipped), len(images.skipped) + len(images.images), images.root, file,
-        first.image_id, first.reason,
+        visible(first.image_id), visible(first.reason),
     )  # fmt: skip
 
 
