@@ -51,7 +51,7 @@ def spreadsheet(text: str) -> str:
 
 
 def writable(text: str) -> str:
-    r"""The text with bytes of a name that are no UTF-8 as escapes, in JSON as in words: `\udcff`."""
+    r"""The text with bytes of a name that are no UTF-8 as escapes, `\udcff`, which JSON reads."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -16,7 +16,7 @@ from caf_video.cli.options import (
     parse_size,
     split_names,
 )
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 
 
 def explain(
@@ -103,16 +103,29 @@ def explain(
         raise InputError(
             "--only-correct and --only-wrong need --model: a classifier retrieves nothing"
         )
+    from caf_video.data.video.reader import VideoError
     from caf_video.pipeline.explain_video import explain_video
 
     network = open_backbone(str(backbone), weights, stride, "float32")
+    failed = []
     for target in targets:
-        done = explain_video(Path(target), folder, backbone=network, every=every, track=track)
+        try:
+            done = explain_video(Path(target), folder, backbone=network, every=every, track=track)
+        except VideoError as error:  # the others are none the worse
+            failed.append(error)
+            continue
         out.print(
             f"{done.frames} frames in {done.seconds:.1f} s, {done.frames / done.seconds:.1f} a "
             f"second; {done.backbone_seconds / done.seconds:.2f} of it is the bare backbone. "
             f"{done.overlay}",
             soft_wrap=True,
+        )
+    if failed:
+        raise CafVideoError(
+            str(failed[0])
+            if len(targets) == 1
+            else f"{len(failed)} of {len(targets)} videos could not be explained: "
+            + "; ".join(map(str, failed))
         )
 
 

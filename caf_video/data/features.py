@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -24,10 +23,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
+from caf_video.file_names import file_name
 from caf_video.files import unwritable, written_whole
-
-# File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
-_LONGEST_NAME = 160
 
 
 class FeatureStoreError(CafVideoError):
@@ -294,11 +291,7 @@ class FeatureStore:
         )
 
     def _file(self, clip_id: str) -> Path:
-        # A clip id may hold anything, also a slash.
-        name = quote(clip_id, safe=" ")
-        if len(name) > _LONGEST_NAME:
-            name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(clip_id.encode()).hexdigest()[:16]}"
-        return _clips_folder(self.folder) / f"{name}.safetensors"
+        return _clips_folder(self.folder) / f"{file_name(clip_id)}.safetensors"
 
     def _require_shapes(self, what: str, features: ClipFeatures) -> None:
         wanted = self.description

@@ -101,8 +101,8 @@ def readme(
     lines = [
         f"# Embeddings of the {embedded.split} split",
         "",
-        f"By the run {markdown(run.name)}: {shape[0]} clips of {shape[1]} dimensions. Clips that the run "
-        f"was trained on are left out: {len(embedded.trained_on)}.",
+        f"By the run {markdown(run.name)}: {shape[0]} clips of {shape[1]} dimensions. Clips that "
+        f"the run was trained on are left out: {len(embedded.trained_on)}.",
         "",
         f"- `{ARRAY}`: float32, a row a clip, as retrieval compares them by Euclidean distance",
         f"- `{TABLE}`: what is known of each clip, in the same order",
@@ -111,9 +111,9 @@ def readme(
         lines.append(f"- `{PARQUET}`: the same columns, and `embedding`, a list of floats")
     lines += [
         "",
-        f"`{TABLE}` is UTF-8. Spreadsheets take a text that begins with =, +, - or @ for a formula, "
-        "and may run it: there an apostrophe stands before such a text, and before one that begins "
-        "with an apostrophe. Remove one for the text itself."
+        "Spreadsheets take a text that begins with =, +, - or @ for a formula, and may run it: in "
+        f"`{TABLE}` an apostrophe stands before such a text, and before one that begins with an "
+        "apostrophe. Remove one for the text itself."
         + (f" `{PARQUET}` has all texts as they are." if parquet else ""),
         "",
         "| column | what it is |",

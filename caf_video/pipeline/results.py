@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import numpy as np
 
 from caf_video.errors import CafVideoError
 from caf_video.escapes import writable
+from caf_video.file_names import file_name
 from caf_video.files import is_ours, reason, remember_ours, require_ours, written_whole
 from caf_video.rendering import write_image
 
@@ -27,11 +27,6 @@ def output_folder(folder: Path) -> Path:
     except OSError as error:
         raise CafVideoError(f"cannot make the folder {folder}: {reason(error)}") from error
     return folder
-
-
-def file_name(name: str) -> str:
-    """A name that any file system takes: what it may not hold is percent-encoded."""
-    return quote(name, safe=" ")
 
 
 def result_names(wanted: Sequence[tuple[str, Path]], folder: Path) -> list[str]:

@@ -274,9 +274,8 @@ def _require_sensible(choices: dict[str, Any]) -> None:
 def _tell_skipped(images: ImageSet, file: Path) -> None:
     if not images.skipped:
         return
-    write_text(
-        file, "".join(f"{visible(f'{one.image_id}: {one.reason}')}\n" for one in images.skipped)
-    )
+    lines = [visible(f"{one.image_id}: {one.reason}") for one in images.skipped]
+    write_text(file, "".join(f"{line}\n" for line in lines))
     first = images.skipped[0]
     logger.warning(
         "skipped %d of %d images in %s, listed in %s; the first of them, %s: %s",
