@@ -1,5 +1,6 @@
 """HDD's feature release: labels and maps of steps, an array a session, left where they are."""
 
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from caf_video.data.events.hdd import EventRule, kept_runs
 from caf_video.data.events.hdd_labels import BACKGROUND, Layer, numbered
 from caf_video.data.events.hdd_sessions import session_of
 from caf_video.data.events.hdd_steps import Run, runs_of
+from caf_video.reading import require_regular
 
 _FOLDERS = ("", "20200710_labels")  # that the labels are in
 
@@ -22,10 +24,11 @@ def open_array(file: Path) -> np.ndarray:
         EventError: It cannot be read, is no array, or holds objects, which only a pickle could.
     """
     try:
+        require_regular(file)
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise EventError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, MemoryError, zipfile.BadZipFile) as error:
         raise EventError(
             f"{file} is not an array of numbers (a pickle, or damaged): it is not opened"
         ) from error
