@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caf_video.cli.console import one_line_failures, out, show, track
+from caf_video.cli.console import out, show, track
 from caf_video.files import require_ours
 
 if TYPE_CHECKING:
@@ -23,16 +23,13 @@ def train(context: typer.Context) -> None:
     caf-video train --config-name retrieval data=cub root=CUB_200_2011 run_dir=runs/cub;
     caf-video train --config-name classifier data=cub tuning=adl root=CUB_200_2011 run_dir=runs/adl
     """
-    import hydra
     from omegaconf import DictConfig
 
-    from caf_video.configuration import conf_dir
+    from caf_video.pipeline.hydra_command import run_command
     from caf_video.pipeline.train import train as train_from_config
 
     def task(config: DictConfig) -> None:
-        # Here, for Hydra would print a traceback of its own.
-        with one_line_failures():
-            run = train_from_config(config)
+        run = train_from_config(config)
         out.print(f"Run: {run}", soft_wrap=True)
         measured = f"caf-video evaluate {run}"
         if config.kind != "recurrent":
@@ -41,7 +38,7 @@ def train(context: typer.Context) -> None:
         out.print(f"Next: {measured}", soft_wrap=True)
 
     sys.argv = ["caf-video train", *context.args]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="recurrent")(task)()
+    run_command(task, context.args, "recurrent")
 
 
 def _figures_table(title: str, figures: "Figures") -> Table:

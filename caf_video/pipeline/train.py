@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
@@ -23,6 +22,7 @@ from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError, Interrupted
 from caf_video.escapes import visible
 from caf_video.metric_learning import LibraryLoss
+from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
@@ -105,15 +105,13 @@ def script(config_name: str) -> None:
     """All that a script of `train/` does: Hydra's command line, and one line where it fails."""
 
     def task(config: DictConfig) -> None:
-        try:
-            run = train(config)
-        except CafVideoError as error:
-            print(visible(str(error)), file=sys.stderr)
-            raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
-        print(visible(f"Trained: {run}"))
+        print(visible(f"Trained: {train(config)}"))
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+        run_command(task, sys.argv[1:], config_name)
+    except CafVideoError as error:
+        print(visible(str(error)), file=sys.stderr)
+        raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
     except KeyboardInterrupt as error:  # before the training, which hears Ctrl-C itself
         print("Interrupted; the same command goes on from here.", file=sys.stderr)
         raise SystemExit(130) from error
