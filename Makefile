@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest bench mutants lint format hooks clean
+.PHONY: help install demo test test-oldest bench fuzz mutants lint format hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: .venv/installed ## ratios against named peers, one run
 mutants: .venv/installed ## small errors that the tests would not notice, a sample, an hour
 	$(BIN)/python -m pip install --quiet -e '.[mutants]'
 	$(BIN)/python -m benchmarks.mutants --out runs/mutants
+
+fuzz: .venv/installed ## damaged, odd and hostile files at every reader (FUZZ_SECONDS=300, FUZZ_SEED=0)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz
 
 lint: .venv/installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ _UNSEEN = re.compile(
 )
 # What begins emphasis, code, HTML, a cell, mathematics or an entity, and what makes a link of [x].
 _MARKDOWN = re.compile(r"[\\`*<|~$&]|(?<!\w)_|_(?!\w)|(?<=\])[(\[:]")
+_LONGEST_LINE = 2000  # letters: a screen is about as many
 _FORMULA = re.compile(r"[=+\-@\t\r'＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -26,6 +27,19 @@ def visible(text: str) -> str:
     'turn\\x1b[31m left\\u202e.mp4'
     """
     return _UNSEEN.sub(_escape, text)
+
+
+def line(text: str) -> str:
+    """What a failure says, as one line: of one that is longer than a page the middle is left out.
+
+    >>> len(line("x" * 10**6))
+    2000
+    """
+    shown = visible(text)
+    if len(shown) <= _LONGEST_LINE:
+        return shown
+    half = _LONGEST_LINE // 2
+    return f"{shown[: half - 3]} … {shown[-half:]}"
 
 
 def markdown(text: str) -> str:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from caf_video.clock import ProgressClock
 from caf_video.errors import CafVideoError, Interrupted
-from caf_video.escapes import visible
+from caf_video.escapes import line, visible
 
 Item = TypeVar("Item")
 
@@ -65,9 +65,9 @@ def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[It
     clock = ProgressClock(description, total)
     for done, item in enumerate(items, start=1):
         yield item
-        line = clock.line(done)
-        if line is not None:
-            print(line, file=sys.stderr, flush=True)
+        said = clock.line(done)
+        if said is not None:
+            print(said, file=sys.stderr, flush=True)
 
 
 def show(table: Table) -> None:
@@ -82,6 +82,6 @@ def one_line_failures() -> Iterator[None]:
     try:
         yield
     except CafVideoError as error:
-        err.print(f"caf-video: {error}", style="red", highlight=False, soft_wrap=True)
+        err.print(line(f"caf-video: {error}"), style="red", highlight=False, soft_wrap=True)
         interrupted = isinstance(error, Interrupted)
         raise SystemExit(EXIT_INTERRUPTED if interrupted else EXIT_EXPECTED_FAILURE) from error

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError, Interrupted
-from caf_video.escapes import visible
+from caf_video.escapes import line, visible
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
@@ -110,7 +110,7 @@ def script(config_name: str) -> None:
     try:
         run_command(task, sys.argv[1:], config_name)
     except CafVideoError as error:
-        print(visible(str(error)), file=sys.stderr)
+        print(line(str(error)), file=sys.stderr)
         raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
     except KeyboardInterrupt as error:  # before the training, which hears Ctrl-C itself
         print("Interrupted; the same command goes on from here.", file=sys.stderr)
@@ -272,8 +272,8 @@ def _require_sensible(choices: dict[str, Any]) -> None:
 def _tell_skipped(images: ImageSet, file: Path) -> None:
     if not images.skipped:
         return
-    lines = [visible(f"{one.image_id}: {one.reason}") for one in images.skipped]
-    write_text(file, "".join(f"{line}\n" for line in lines))
+    lines = [visible(f"{one.image_id}: {one.reason}") + "\n" for one in images.skipped]
+    write_text(file, "".join(lines))
     first = images.skipped[0]
     logger.warning(
         "skipped %d of %d images in %s, listed in %s; the first of them, %s: %s",

@@ -1,5 +1,6 @@
 """HDD's feature release: labels and maps of steps, an array a session, left where they are."""
 
+import tokenize
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from caf_video.data.events.hdd_sessions import session_of
 from caf_video.data.events.hdd_steps import Run, runs_of
 from caf_video.reading import require_regular
 
+# What numpy raises on files that are cut off, of another kind, or say that they are endless.
+_NO_ARRAY = (
+    *(ValueError, EOFError, SyntaxError, OverflowError, MemoryError, RecursionError),
+    *(tokenize.TokenError, zipfile.BadZipFile),
+)
 _FOLDERS = ("", "20200710_labels")  # that the labels are in
 
 
@@ -28,7 +34,7 @@ def open_array(file: Path) -> np.ndarray:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise EventError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, EOFError, SyntaxError, MemoryError, zipfile.BadZipFile) as error:
+    except _NO_ARRAY as error:
         raise EventError(
             f"{file} is not an array of numbers (a pickle, or damaged): it is not opened"
         ) from error
