@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest bench fuzz mutants lint format hooks clean
+.PHONY: help install demo test test-oldest bench fuzz docs mutants lint format hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ $(OLDEST)/installed: pyproject.toml
 bench: .venv/installed ## ratios against named peers, one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks --out runs/bench
 
+docs: .venv/installed ## the documentation as pages, docs/_build/index.html
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build
+
 mutants: .venv/installed ## small errors that the tests would not notice, a sample, an hour
 	$(BIN)/python -m pip install --quiet -e '.[mutants]'
 	$(BIN)/python -m benchmarks.mutants --out runs/mutants
@@ -62,4 +66,4 @@ hooks: .venv/installed ## let git run the checks of .pre-commit-config.yaml befo
 	$(BIN)/pre-commit install
 
 clean: ## remove environments, caches and runs
-	rm -rf .venv $(OLDEST) runs dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv $(OLDEST) runs dist build docs/_build docs/reference/made .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,6 @@
-"""No dead reference: sections of the mathematics, links and anchors, dotted names, paths."""
+"""The pages: no dead reference, every page in the contents, every example as it says."""
 
+import doctest
 import importlib
 import re
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted(
+    page for page in (ROOT / "docs").rglob("*.md") if not {"made", "_build"} & {*page.parts}
+)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 MATHEMATICS = ROOT / "docs" / "mathematics.md"
 FOLDERS = ("caf_video", "conf", "tests", "train", "benchmarks", "docs")
 CITING = sorted(
@@ -17,6 +21,8 @@ CITING = sorted(
     if path.suffix in (".py", ".yaml", ".md") and path != Path(__file__)
 )
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+EXAMPLE = re.compile(r"^```\{doctest\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 SECTIONS = set(re.findall(r"^#+ (\d(?:\.\d+)?) ", MATHEMATICS.read_text("utf-8"), re.MULTILINE))
 CITATION = re.compile(r"(?:[Mm]aths|mathematics\.md, section)\s+(\d+(?:\.\d+)?)")
@@ -109,6 +115,29 @@ def test_every_equation_has_a_function() -> None:
         assert names, what
         for name in names:
             assert name.startswith("caf_video.") and resolve(name) is not None
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if EXAMPLE.search(page.read_text("utf-8"))], ids=name_of
+)
+def test_every_example_gives_what_the_page_says(page: Path) -> None:
+    blocks = "\n".join(EXAMPLE.findall(page.read_text(encoding="utf-8")))
+    example = doctest.DocTestParser().get_doctest(blocks, {}, page.name, str(page), 0)
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_every_page_is_in_the_contents() -> None:
+    docs = ROOT / "docs"
+    listed = {"index"}
+    for page in DOCS:
+        folder = page.parent.relative_to(docs)
+        for block in TOCTREE.findall(page.read_text(encoding="utf-8")):
+            names = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed |= {(folder / name).as_posix() for name in names}
+    pages = {page.relative_to(docs).with_suffix("").as_posix() for page in DOCS}
+    made = {name for name in listed if name.startswith("reference/made/")}
+    assert pages | made == listed
 
 
 def test_a_dead_name_is_found(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def import_hdd(
     """Turn the Honda driving dataset into a manifest.
 
     Or, with --features, its feature release into a feature store, its maps read where they are.
-    Events by its authors' rule, sessions split as published. docs/hdd.md goes on to a trained run.
+    Events by its authors' rule, sessions split as published. docs/guide/hdd.md goes on to a
+    trained run.
     """
     from caf_video.data.events.hdd import EventRule
     from caf_video.data.events.hdd_labels import classes_named, layer_named
