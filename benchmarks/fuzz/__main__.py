@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from benchmarks.fuzz.forked import KINDS, Outcome, read_apart
+from benchmarks.fuzz.forked import KINDS, Outcome, Worker
 from benchmarks.fuzz.mutators import CANARY, mutated, strange
 from benchmarks.fuzz.readers import Reader, readers
 
@@ -30,21 +31,25 @@ def fuzz(
 ) -> Iterator[tuple[str, Outcome, int]]:
     """The outcome of every attempt, the readers taking turns; with it the attempt's number."""
     expected: dict[str, str] = {}
-    for name, reader in chosen.items():
-        outcome, expected[name] = read_apart(reader.read, 120, None)
+    worker = Worker({name: reader.read for name, reader in chosen.items()})
+    for name in chosen:
+        outcome, expected[name] = worker.read(name, 120, None)
         if outcome.kind != "same":
             raise SystemExit(f"{name} does not read what is whole: {outcome.kind} {outcome.words}")
     ends = time.monotonic() + seconds
     for number in range(most):
         name = list(chosen)[number % len(chosen)]
         if time.monotonic() > ends:
-            return
-        yield name, attempt(chosen[name], expected[name], f"{seed} {number}"), number
+            break
+        with changed(chosen[name], random.Random(f"{seed} {number}")):
+            outcome, _ = worker.read(name, HANG_SECONDS, expected[name])
+        yield name, outcome, number
+    worker.end()
 
 
-def attempt(reader: Reader, expected: str, seed: str) -> Outcome:
-    """One changed file, read; then it is put back."""
-    draw = random.Random(seed)
+@contextmanager
+def changed(reader: Reader, draw: random.Random) -> Iterator[None]:
+    """One of a reader's files is another; then it is put back."""
     file = draw.choice(reader.files)
     content = file.read_bytes()
     try:
@@ -52,7 +57,8 @@ def attempt(reader: Reader, expected: str, seed: str) -> Outcome:
             strange(file, draw)
         else:
             file.write_bytes(mutated(content, draw))
-        return read_apart(reader.read, HANG_SECONDS, expected)[0]
+        os.utime(file.parent)  # by which a folder of frames is known
+        yield
     finally:
         if file.is_dir() and not file.is_symlink():
             file.rmdir()

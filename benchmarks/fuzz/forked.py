@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-import pickle
 import resource
-import select
 import signal
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from caf_video.errors import CafVideoError
 
 MEMORY_BYTES = 6 * 2**30  # beside what the parent has
+READINGS = 200  # of one process
 KINDS = ("clean", "same", "wrong", "foreign", "crash", "hang")
 
 
@@ -53,53 +54,79 @@ def digest(value: Any) -> str:
     return seen.hexdigest()
 
 
-def read_apart(
-    read: Callable[[], Any], seconds: float, expected: str | None
-) -> tuple[Outcome, str]:
-    """Read in a forked process; the outcome against an expected digest, and the digest."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(ours)
-        with os.fdopen(theirs, "wb") as answer:
-            answer.write(pickle.dumps(_attempt(read)))
-        os._exit(0)
-    os.close(theirs)
-    answer = b""
-    hangs = False
-    with os.fdopen(ours, "rb", buffering=0) as pipe:
-        while True:
-            ready, _, _ = select.select([pipe], [], [], seconds)
-            if not ready:
-                hangs = True
-                break
-            if not (piece := pipe.read(65536)):
-                break
-            answer += piece
-    if hangs:
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if hangs:
-        return Outcome("hang", f"no answer in {seconds:g} s"), ""
-    if not answer:
-        return Outcome("crash", f"status {status}"), ""
-    kind, words = pickle.loads(answer)
-    if kind == "read":
-        same = expected is None or words == expected
-        return Outcome("same" if same else "wrong"), words
-    return Outcome(kind, words), ""
+class Worker:
+    """A forked process that reads one thing after another; another takes its place when it ends.
+
+    Args:
+        reads: What it may be asked for, by name.
+    """
+
+    def __init__(self, reads: Mapping[str, Callable[[], Any]]) -> None:
+        self._reads = reads
+        self._child = 0
+        self._asked = 0
+        self._connection: Connection | None = None
+
+    def read(self, name: str, seconds: float, expected: str | None) -> tuple[Outcome, str]:
+        """What comes of a reading against an expected digest, and the digest."""
+        if self._connection is None or self._asked >= READINGS:
+            self.end()
+            self._begin()
+        connection = self._connection
+        assert connection is not None
+        self._asked += 1
+        try:
+            connection.send(name)
+            if not connection.poll(seconds):
+                self.end()
+                return Outcome("hang", f"no answer in {seconds:g} s"), ""
+            kind, words = connection.recv()
+        except (EOFError, ConnectionError):
+            return Outcome("crash", f"status {self.end()}"), ""
+        if kind == "read":
+            same = expected is None or words == expected
+            return Outcome("same" if same else "wrong"), words
+        if kind == "foreign":  # after a MemoryError, say, it is no longer as others
+            self.end()
+        return Outcome(kind, words), ""
+
+    def end(self) -> int:
+        """Kill the process, if there is one; its status."""
+        if self._connection is None:
+            return 0
+        self._connection.close()
+        self._connection = None
+        os.kill(self._child, signal.SIGKILL)  # one that has died is a zombie still
+        return os.waitpid(self._child, 0)[1]
+
+    def _begin(self) -> None:
+        self._connection, theirs = Pipe()
+        self._asked = 0
+        self._child = os.fork()
+        if self._child == 0:
+            self._connection.close()
+            self._serve(theirs)
+        theirs.close()
+
+    def _serve(self, connection: Connection) -> None:
+        """In the child, which does not return."""
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        warnings.simplefilter("ignore")
+        with open("/proc/self/statm") as held:
+            used = int(held.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            while True:
+                connection.send(_attempt(self._reads[connection.recv()]))
+        finally:
+            os._exit(0)
 
 
 def _attempt(read: Callable[[], Any]) -> tuple[str, str]:
     """In the child: the digest of the result, or the failure."""
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    warnings.simplefilter("ignore")
-    with open("/proc/self/statm") as held:
-        used = int(held.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         return "read", digest(read())
     except CafVideoError as error:

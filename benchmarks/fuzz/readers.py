@@ -225,13 +225,9 @@ def _cars(file: Path) -> Any:
 
 
 def _forked(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
-    kept: list[Any] = []
-
-    def read() -> Any:
-        kept.append(function(*arguments))
-        return kept[0]
-
-    outcome, _ = forked.read_apart(read, seconds, None)
+    worker = forked.Worker({"": lambda: function(*arguments)})
+    outcome, _ = worker.read("", seconds, None)
+    worker.end()
     if outcome.kind in ("crash", "hang") or outcome.words.startswith("MemoryError"):
         raise ProcessDied(outcome.words)
     return function(*arguments)  # which does not crash

@@ -18,7 +18,10 @@ from caf_video.reading import file_bytes
 _MOST_BYTES = 2**20  # of a configuration file
 # What reading YAML may raise, beside OSError: not text, nested or a number beyond reason, a list
 # where a mapping belongs.
-_UNREADABLE = (YAMLError, OmegaConfBaseException, ValueError, RecursionError, TypeError)
+_UNREADABLE = (
+    *(YAMLError, OmegaConfBaseException, ValueError, RecursionError, TypeError),
+    AssertionError,  # OmegaConf's, of a file that holds one number
+)
 
 
 def run_command(

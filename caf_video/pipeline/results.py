@@ -11,6 +11,7 @@ from caf_video.errors import CafVideoError
 from caf_video.escapes import writable
 from caf_video.file_names import file_name
 from caf_video.files import is_ours, reason, remember_ours, require_ours, written_whole
+from caf_video.reading import file_bytes
 from caf_video.rendering import write_image
 
 
@@ -119,8 +120,8 @@ def read_json(path: Path) -> Any:
         CafVideoError: The file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(file_bytes(path).decode("utf-8"))
     except OSError as error:
         raise CafVideoError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CafVideoError(f"{path} is not JSON: delete it") from error
