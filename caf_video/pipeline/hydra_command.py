@@ -55,7 +55,7 @@ def run_command(
         # Else Hydra prints tracebacks and ends the process.
         with _environment("HYDRA_FULL_ERROR", "1"):
             command(noted)()
-    except (HydraException, *_UNREADABLE) as error:
+    except (HydraException, OSError, *_UNREADABLE) as error:
         if begun:  # a bug
             raise
         raise InputError(f"the configuration: {_words(error)}") from error

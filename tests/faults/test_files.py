@@ -17,7 +17,7 @@ from benchmarks.fuzz.readers import Reader, readers
 from caf_video.errors import CafVideoError
 
 SECONDS = 20
-SLOW = ("video", "CARS")  # they decode, or fork
+SLOW = ("video", "CARS", "configuration")  # they decode, fork or compose
 KINDS = ("missing", "folder", "pipe", "device", "loop")
 
 
@@ -73,7 +73,7 @@ def put_back(file: Path, content: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "videos.json"])  # of which what is damaged is left out
 def test_any_file_is_read_or_is_one_line(name: str, every: dict[str, Reader]) -> None:
     reader = every[name]
     file = reader.files[0]

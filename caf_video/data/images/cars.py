@@ -46,6 +46,12 @@ _DAMAGED = (
     TypeError,
     IndexError,
     NotImplementedError,
+    NameError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
     MatReadError,
     zlib.error,
 )
