@@ -226,7 +226,7 @@ def _cars(file: Path) -> Any:
 
 def _forked(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     worker = forked.Worker({"": lambda: function(*arguments)})
-    outcome, _ = worker.read("", seconds, None)
+    outcome, _ = worker.read("", min(seconds, 10), None)  # less than what is a hang
     worker.end()
     if outcome.kind in ("crash", "hang") or outcome.words.startswith("MemoryError"):
         raise ProcessDied(outcome.words)

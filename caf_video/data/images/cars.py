@@ -37,7 +37,7 @@ _LAYOUT = (
 )
 
 _MOST_BYTES = 2**28  # the published files have less than a thousandth
-_SECONDS = 120.0  # for a process to come up, on a busy machine
+_SECONDS = 60.0  # for a process to come up, on a busy machine
 
 # What scipy raises on files that are cut off, of another kind, or of MATLAB 7.3.
 _DAMAGED = (
