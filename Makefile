@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest bench docs mutants kill lint format hooks clean
+.PHONY: help install demo test test-oldest bench docs mutants kill fuzz lint format hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ mutants: .venv/installed ## small errors that the tests would not notice, a samp
 
 kill: .venv/installed ## each stage killed at random moments, run again, compared, a few minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.kill --out runs/kill
+
+fuzz: .venv/installed ## damaged, odd and hostile files at every reader (FUZZ_SECONDS=300, FUZZ_SEED=0)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz
 
 lint: .venv/installed ## ruff and mypy
 	$(BIN)/ruff check .

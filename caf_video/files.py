@@ -165,10 +165,11 @@ def require_writable(*paths: Path, failure: type[CafVideoError] = CafVideoError)
     Raises:
         CafVideoError: A `failure`: a file is there that is not ours, or cannot be written.
     """
-    require_ours(*paths, failure=failure)
     for path in paths:
         if path.is_dir():
             raise failure(f"{path} is a folder, not a file to write to")
+    require_ours(*paths, failure=failure)
+    for path in paths:
         try:
             make_writable_folder(path.parent)
         except OSError as error:

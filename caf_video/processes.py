@@ -2,11 +2,16 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
 
-import cv2
+from caf_video.errors import CafVideoError
+
+_MOST_MEMORY = 2**34  # bytes of address space, of which libraries reserve some at once
 
 
 @contextmanager
@@ -24,5 +29,74 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _set_up() -> None:
+    import cv2  # not above: who calls a function apart may do without
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it cancels the others
     cv2.setNumThreads(1)  # the processes already take all cores
+
+
+class ProcessDied(CafVideoError):
+    """A process ended, or was ended, before it had an answer; the message says how."""
+
+
+def apart(function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+    """What a function answers in a process that may crash, hang or use up its memory.
+
+    A script that leads here keeps its own work under `if __name__ == "__main__":`, for no process
+    is forked from it.
+
+    Args:
+        function: Of a module; what it answers can be pickled, so can its arguments.
+        seconds: Time limit.
+
+    Raises:
+        ProcessDied: There is no answer: the process crashed, or the time is up.
+        CafVideoError: As the function raises it.
+    """
+    # A fork server imports the function's module once, and each process then has it.
+    linux = sys.platform == "linux"
+    context: Any = multiprocessing.get_context("forkserver" if linux else "spawn")
+    if linux:
+        context.set_forkserver_preload(["__main__", function.__module__])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()  # ours alone is left, so that the death of the process ends the connection
+    try:
+        if not ours.poll(seconds):
+            raise ProcessDied(f"no answer in {seconds:g} s")
+        answer, failure = ours.recv()
+    except (EOFError, ConnectionError) as error:
+        process.join(timeout=5)
+        raise ProcessDied(exit_words(process.exitcode)) from error
+    finally:
+        process.kill()
+        process.join(timeout=5)
+        ours.close()
+    if failure is not None:
+        raise failure
+    return answer
+
+
+def exit_words(exit_code: int | None) -> str:
+    """How a process ended."""
+    if exit_code is not None and exit_code < 0:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    return f"exit code {exit_code}"
+
+
+def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = _MOST_MEMORY if hard == resource.RLIM_INFINITY else min(hard, _MOST_MEMORY)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        connection.send((function(*arguments), None))
+    except CafVideoError as error:
+        connection.send((None, error))
+    except MemoryError:
+        connection.send((None, ProcessDied("it would take more memory than there is")))

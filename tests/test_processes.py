@@ -1,5 +1,7 @@
 """Worker processes end with the context they are for."""
 
+import os
+import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
@@ -7,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from caf_video.processes import worker_pool
+from caf_video.data.images import ImageSetError
+from caf_video.data.images.lists import whole_number
+from caf_video.processes import ProcessDied, apart, worker_pool
 
 JOBS = 200
 
@@ -33,3 +37,25 @@ def test_on_ctrl_c_what_has_not_begun_is_given_up_and_nobody_works_on(tmp_path: 
     assert 1 <= done < JOBS / 4
     time.sleep(0.5)
     assert len(list(tmp_path.iterdir())) == done
+
+
+def test_a_function_apart_answers_and_its_expected_failures_are_its_own() -> None:
+    assert apart(divmod, 7, 2, seconds=60) == (3, 1)
+    with pytest.raises(ImageSetError, match="line 3: a number of 20 digits"):
+        apart(whole_number, "9" * 20, "line 3", seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "words"),
+    [
+        (signal.raise_signal, (signal.SIGSEGV,), "killed by SIGSEGV"),
+        (os._exit, (3,), "exit code 3"),
+        (time.sleep, (60,), "no answer in 0.5 s"),
+        (bytes, (2**40,), "more memory than there is"),
+    ],
+)
+def test_a_function_that_dies_hangs_or_takes_all_memory_is_one_line(
+    function, arguments, words
+) -> None:
+    with pytest.raises(ProcessDied, match=words):
+        apart(function, *arguments, seconds=0.5 if function is time.sleep else 60)

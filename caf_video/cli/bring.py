@@ -169,12 +169,11 @@ def _report(imported: "Imported") -> None:
     videos = {clip.path for clip in imported.clips}
     out.print(f"{len(imported.clips)} clips of {len(videos)} videos.", highlight=False)
     for reason, count in imported.skipped.most_common():
-        out.print(f"Skipped, {reason}: {count}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"Skipped, {reason}: {count}", highlight=False, soft_wrap=True)
     if imported.missing:
         out.print(
             f"Videos not found: {len(imported.missing)}, with "
             f"{sum(imported.missing.values())} events: {_named(imported.missing)}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

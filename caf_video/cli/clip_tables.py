@@ -44,7 +44,7 @@ def print_clips(
     if undealt:
         out.print(f"{undealt} clips have no split in the list: as seed 0 deals them.")
     if empty := splits_without_clips(dealt):
-        out.print(f"Note: {empty}", markup=False, soft_wrap=True)
+        out.print(f"Note: {empty}", soft_wrap=True)
     print_lengths([length_seconds(clip) for clip in clips])
     frames = sampled_frames(dealt, timesteps=timesteps, candidates=candidates)
     size = readable_bytes(features_bytes(frames, channels, grid))

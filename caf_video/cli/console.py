@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,9 +15,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from caf_video.clock import ProgressClock
 from caf_video.errors import CafVideoError, Interrupted
+from caf_video.escapes import line, visible
 from caf_video.files import is_of_the_system, reason
 
 Item = TypeVar("Item")
@@ -28,13 +30,24 @@ EXIT_INTERRUPTED = 130
 
 _WIDEST = 200  # columns of a table
 
-out = Console()
-err = Console(stderr=True)
+
+class PlainConsole(Console):
+    """Shows texts, cells and titles letter by letter: no name is taken for markup or an emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -45,6 +58,7 @@ def _bar() -> Progress:
 
 def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[Item]:
     """A bar on a terminal; elsewhere, in a log, a line every half minute or 5 %."""
+    description = visible(description)
     if err.is_terminal:
         with _bar() as progress:
             yield from progress.track(items, total=total, description=description)
@@ -52,15 +66,15 @@ def track(items: Iterable[Item], *, description: str, total: int) -> Iterator[It
     clock = ProgressClock(description, total)
     for done, item in enumerate(items, start=1):
         yield item
-        line = clock.line(done)
-        if line is not None:
-            print(line, file=sys.stderr, flush=True)
+        said = clock.line(done)
+        if said is not None:
+            print(said, file=sys.stderr, flush=True)
 
 
 def show(table: Table) -> None:
     """Print a table whole: lines longer than the terminal lose no figure."""
     wide = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
-    Console(width=max(out.width, wide)).print(table)
+    PlainConsole(width=max(out.width, wide)).print(table)
 
 
 @contextmanager
@@ -82,6 +96,6 @@ def one_line_failures() -> Iterator[None]:
         with _of_the_system():
             yield
     except CafVideoError as error:
-        err.print(f"caf-video: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(line(f"caf-video: {error}"), style="red", highlight=False, soft_wrap=True)
         interrupted = isinstance(error, Interrupted)
         raise SystemExit(EXIT_INTERRUPTED if interrupted else EXIT_EXPECTED_FAILURE) from error

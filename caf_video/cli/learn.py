@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from caf_video.cli.console import one_line_failures, out, show, track
+from caf_video.cli.console import out, show, track
 from caf_video.files import require_writable
 
 Split = Annotated[
@@ -32,16 +31,13 @@ def train(context: typer.Context) -> None:
     caf-video train --config-name retrieval data=cub root=CUB_200_2011 run_dir=runs/cub;
     caf-video train --config-name classifier data=cub tuning=adl root=CUB_200_2011 run_dir=runs/adl
     """
-    import hydra
     from omegaconf import DictConfig
 
-    from caf_video.configuration import conf_dir
+    from caf_video.pipeline.hydra_command import run_command
     from caf_video.pipeline.train import train as train_from_config
 
     def task(config: DictConfig) -> None:
-        # Here, for Hydra would print a traceback of its own.
-        with one_line_failures():
-            run = train_from_config(config)
+        run = train_from_config(config)
         out.print(f"Run: {run}", soft_wrap=True)
         measured = f"caf-video evaluate {run}"
         if config.kind != "recurrent":
@@ -50,7 +46,7 @@ def train(context: typer.Context) -> None:
         out.print(f"Next: {measured}", soft_wrap=True)
 
     sys.argv = ["caf-video train", *context.args]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="recurrent")(task)()
+    run_command(task, context.args, "recurrent")
 
 
 def _figures_table(title: str, figures: "Figures") -> Table:
@@ -80,7 +76,6 @@ def say_what_is_left_out(search: "EmbeddedSearch") -> None:
                 f"Left out, for the run was trained on them: {len(ids)} clips of the "
                 f"{side.split} split: "
                 f"{', '.join(ids[:5])}{', …' if len(ids) > 5 else ''}",
-                markup=False,
                 soft_wrap=True,
             )
 
@@ -126,7 +121,7 @@ def evaluate(
     classes = Table("class", "R@1", "clips", title=f"by the gate ({evaluation.gate_rule})")
     labels = [clip.label for clip in evaluation.clips]
     for label, recall_at_1 in sorted(gate.per_class.items()):
-        classes.add_row(escape(label), f"{recall_at_1:.3f}", str(labels.count(label)))
+        classes.add_row(label, f"{recall_at_1:.3f}", str(labels.count(label)))
     show(classes)
     right = int(gate.correct.sum())
     among = "other sessions" if evaluation.other_sessions else "all others"
@@ -164,7 +159,7 @@ def export(
     done = export_run(run, folder, split=split, features=features, track=track)
     say_what_is_left_out(done.search)
     for file in done.files:
-        out.print(str(file), markup=False, highlight=False, soft_wrap=True)
+        out.print(str(file), highlight=False, soft_wrap=True)
     if not done.parquet:
         out.print("No Parquet file: that takes pyarrow (pip install 'caf_video[export]').",
-                  markup=False, soft_wrap=True)  # fmt: skip
+                  soft_wrap=True)  # fmt: skip

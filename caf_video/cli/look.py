@@ -16,7 +16,7 @@ from caf_video.cli.options import (
     parse_size,
     split_names,
 )
-from caf_video.errors import InputError
+from caf_video.errors import CafVideoError, InputError
 
 
 def explain(
@@ -156,6 +156,7 @@ def explain(
         raise InputError("--filters joint needs --model: a classifier sees one frame at a time")
     if fps is not None and every != 1:
         raise InputError("--every and --fps exclude each other: how many frames, or how often")
+    from caf_video.data.video.reader import VideoError
     from caf_video.pipeline.explain_images import explain_images, is_photograph
     from caf_video.pipeline.explain_video import explain_video
 
@@ -178,25 +179,37 @@ def explain(
             out.print(
                 f"{sheet.against} of the pictures show what speaks against their class, and say so."
             )
+    failed = []
     for clip in clips:
-        done = explain_video(
-            clip,
-            folder,
-            backbone=network,
-            every=every,
-            fps=fps,
-            start_seconds=start,
-            end_seconds=end,
-            target=classes[0] if classes else None,
-            center_logits=bool(center_logits),
-            formats=split_names(formats) or ["mp4"],
-            track=track,
-        )
+        try:
+            done = explain_video(
+                clip,
+                folder,
+                backbone=network,
+                every=every,
+                fps=fps,
+                start_seconds=start,
+                end_seconds=end,
+                target=classes[0] if classes else None,
+                center_logits=bool(center_logits),
+                formats=split_names(formats) or ["mp4"],
+                track=track,
+            )
+        except VideoError as error:  # the others are none the worse
+            failed.append(error)
+            continue
         out.print(
             f"{done.frames} frames in {done.seconds:.1f} s, {done.frames / done.seconds:.1f} a "
             f"second; {done.backbone_seconds / done.seconds:.2f} of it is the bare backbone. "
             f"{done.overlay}",
             soft_wrap=True,
+        )
+    if failed:
+        raise CafVideoError(
+            str(failed[0])
+            if len(clips) == 1
+            else f"{len(failed)} of {len(clips)} videos could not be explained: "
+            + "; ".join(map(str, failed))
         )
 
 
@@ -299,7 +312,7 @@ def localize(
         shown.add_row(*row)
     show(shown)
     for note in done.notes:
-        out.print(note, markup=False, highlight=False, soft_wrap=True)
+        out.print(note, highlight=False, soft_wrap=True)
     seconds = done.found.seconds
     out.print(
         f"{seconds['total']:.1f} s, {seconds.get('forward', 0):.1f} of them in the bare network.",

@@ -148,7 +148,7 @@ def check(
     )
     bad = [one for one in checked if not one.ok]
     for one in bad:
-        out.print(f"{one.clip.clip_id}: {one.reason}", markup=False, soft_wrap=True)
+        out.print(f"{one.clip.clip_id}: {one.reason}", soft_wrap=True)
     frames = {one.clip.path: one.info.frame_count for one in checked if one.info is not None}
     out.print(
         f"{len(checked) - len(bad)} of {len(checked)} clips can be read; "
@@ -213,9 +213,7 @@ def extract(
     )
     store = extracted.store
     for one in extracted.failed:
-        err.print(
-            f"{one.clip.clip_id} ({one.clip.path}): {one.reason}", markup=False, soft_wrap=True
-        )
+        err.print(f"{one.clip.clip_id} ({one.clip.path}): {one.reason}", soft_wrap=True)
     if extracted.failed:
         err.print(
             f"{len(extracted.failed)} clips have no features and are not in "
@@ -224,7 +222,7 @@ def extract(
         )
     empty = splits_without_clips(read_manifest(store.manifest_path))
     if empty:
-        err.print(empty, markup=False, soft_wrap=True)
+        err.print(empty, soft_wrap=True)
     out.print(f"Features: {store.folder}", soft_wrap=True)
     if extracted.failed:
         raise typer.Exit(EXIT_PARTLY)

@@ -15,6 +15,7 @@ from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_indices, segment_frame_indices
 from caf_video.data.video.reader import VideoInfo, VideoReader
 from caf_video.errors import CafVideoError, InputError
+from caf_video.processes import exit_words
 
 Probe = Callable[[Clip, int, int], VideoInfo]
 
@@ -130,7 +131,7 @@ class _Opener:
             reason = f"{clip.path.name} hangs its reader: no answer in {self.timeout_seconds:g} s"
             self.close()
         except (EOFError, ConnectionError):
-            reason = f"{clip.path.name} crashes its reader ({_exit_words(self.close())})"
+            reason = f"{clip.path.name} crashes its reader ({exit_words(self.close())})"
         return ClipCheck(clip, ok=False, info=None, reason=reason)
 
     def _start(self) -> Connection:
@@ -154,7 +155,7 @@ class _Opener:
                 return self.connection
         except (EOFError, ConnectionError):
             pass
-        raise RuntimeError(f"a process to open clips did not start ({_exit_words(self.close())})")
+        raise RuntimeError(f"a process to open clips did not start ({exit_words(self.close())})")
 
     def kill(self) -> None:
         """End the process, from any thread, also one that is about to start."""
@@ -199,9 +200,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _exit_words(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return f"killed by {signal.Signals(-exit_code).name}"
-    return f"exit code {exit_code}"

@@ -1,11 +1,12 @@
 """Ground truth of clips on disk: a box for every frame, and whether the evidence is visible."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
+from caf_video.data.csv_rows import csv_rows
 from caf_video.errors import CafVideoError
+from caf_video.reading import file_bytes, text_of
 
 BOX_COLUMNS = ("clip_id", "frame_index", "x1", "y1", "x2", "y2", "visible")
 
@@ -23,18 +24,22 @@ def read_boxes(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     path = Path(path)
     rows: dict[str, list[tuple[int, list[float], bool]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != BOX_COLUMNS:
-                raise ClipBoxesError(f"{path} line 1: the columns are not {','.join(BOX_COLUMNS)}")
-            for row in reader:
-                box = [float(row[name]) for name in ("x1", "y1", "x2", "y2")]
-                entry = (int(row["frame_index"]), box, row["visible"] == "1")
-                rows.setdefault(row["clip_id"], []).append(entry)
+        text = text_of(file_bytes(path), path.name, ClipBoxesError)
     except OSError as error:
         raise ClipBoxesError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise ClipBoxesError(f"{path} line {reader.line_num}: not a box") from error
+    lines = csv_rows(text, str(path), ClipBoxesError)
+    if tuple(next(lines, (1, []))[1]) != BOX_COLUMNS:
+        raise ClipBoxesError(f"{path} line 1: the columns are not {','.join(BOX_COLUMNS)}")
+    for line, cells in lines:
+        try:
+            clip_id, frame_index, *corners, visible = cells
+            box = [float(corner) for corner in corners]
+            entry = (int(frame_index), box, visible == "1")
+        except ValueError as error:
+            raise ClipBoxesError(f"{path} line {line}: not a box") from error
+        if len(box) != 4 or not np.isfinite(box).all():
+            raise ClipBoxesError(f"{path} line {line}: not a box")
+        rows.setdefault(clip_id, []).append(entry)
     truth = {}
     for clip_id, entries in rows.items():
         entries.sort(key=lambda entry: entry[0])

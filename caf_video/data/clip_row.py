@@ -27,6 +27,8 @@ class Row:
         for meaning, cell in self.cells.items():
             if any(unicodedata.category(character) == "Cc" for character in cell):
                 raise self.wrong(meaning, "holds a control character")
+            if any("\ud800" <= character <= "\udfff" for character in cell):
+                raise self.wrong(meaning, "is not UTF-8, as a manifest is: rename it")
             if not cell and meaning in ("clip_id", "path", "label"):
                 raise ManifestError(f"{self.place}: {self.name(meaning)} is empty")
         fps = self.rate() or fps

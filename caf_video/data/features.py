@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from caf_video.data.sealed import DamagedFileError, sealed, unsealed
 from caf_video.errors import CafVideoError
+from caf_video.file_names import file_name
 from caf_video.files import (
     is_ours,
     require_file,
@@ -34,8 +34,6 @@ from caf_video.files import (
     written_whole,
 )
 
-# File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
-_LONGEST_NAME = 160
 LARGEST = 1 << 20  # of any number that describes a map: beyond are numbers that nobody meant
 
 
@@ -350,11 +348,7 @@ class FeatureStore:
         )
 
     def _file(self, clip_id: str) -> Path:
-        # A clip id may hold anything, also a slash.
-        name = quote(clip_id, safe=" ")
-        if len(name) > _LONGEST_NAME:
-            name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(clip_id.encode()).hexdigest()[:16]}"
-        return _clips_folder(self.folder) / f"{name}.safetensors"
+        return _clips_folder(self.folder) / f"{file_name(clip_id)}.safetensors"
 
     def _require_shapes(self, what: str, features: ClipFeatures) -> None:
         wanted = self.description

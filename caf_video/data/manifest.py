@@ -19,6 +19,7 @@ from caf_video.data.columns import COLUMNS, FPS_COLUMN, Columns, resembles_a_col
 from caf_video.data.csv_rows import csv_rows
 from caf_video.errors import InputError
 from caf_video.files import written_whole
+from caf_video.reading import file_bytes, text_of
 
 __all__ = [
     "COLUMNS",
@@ -160,29 +161,29 @@ def require_one_split_per_recording(clips: Sequence[Clip], places: Sequence[str]
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = file_bytes(path)
     except FileNotFoundError as error:
         raise ManifestError(f"no list of clips at {path}") from error
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets write a byte order mark
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{path.name} line {line}: byte 0x{data[error.start]:02x} is not UTF-8: "
-            "save the list of clips as UTF-8 text"
-        ) from error
+    return text_of(data, path.name, ManifestError)
 
 
 def _separator(line: str) -> str:
     """What separates the cells of a header: that which leaves most names of columns."""
 
     def names(separator: str) -> tuple[int, int]:
-        cells = next(csv.reader([line], delimiter=separator), [])
+        cells = _cells_of_line(line, separator)
         return sum(resembles_a_column(cell.strip()) for cell in cells), len(cells)
 
     return max(SEPARATORS, key=names)
+
+
+def _cells_of_line(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # no header, at any rate
+        return []
 
 
 def _first_line(text: str) -> str:
@@ -191,7 +192,7 @@ def _first_line(text: str) -> str:
 
 def _looks_like_a_manifest(text: str) -> bool:
     line = _first_line(text)
-    cells = next(csv.reader([line], delimiter=_separator(line)), [])
+    cells = _cells_of_line(line, _separator(line))
     if len(cells) > 1 and sum(resembles_a_column(cell.strip()) for cell in cells) >= 2:
         return True
     words = line.split()

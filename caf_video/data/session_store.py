@@ -19,6 +19,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from caf_video.data.events.events import EventError
+from caf_video.data.events.hdd_features import open_array
 from caf_video.data.features import (
     LARGEST,
     ClipFeatures,
@@ -219,17 +221,14 @@ class SessionStore:
         """The array of a session, mapped once."""
         if session not in self._opened:
             try:
-                if self._files[session].exists():
-                    require_file(self._files[session], FeatureStoreError)
-                # Never a pickle: an array of objects is refused.
-                array = np.load(self._files[session], mmap_mode="r", allow_pickle=False)
-            except (OSError, KeyError, ValueError, EOFError) as error:
+                array = open_array(self._files[session])  # never a pickle
+            except (KeyError, EventError) as error:
                 raise self._unreadable(session) from error
             wanted = self.description
             shape: tuple[int, ...] = (wanted.channels, *wanted.grid)
             if self._channels_last:
                 shape = (*wanted.grid, wanted.channels)
-            if getattr(array, "shape", (0,))[1:] != shape:
+            if array.shape[1:] != shape:
                 raise FeatureStoreError(
                     f"{self._files[session]}: a step is no longer of shape {shape}: {_AGAIN}"
                 )

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d{1,2}(?:\.\d*)?)")
+_RATE = re.compile(r"[\d.,/]{1,40}")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 
 
@@ -21,11 +22,12 @@ def seconds_of(cell: str, unit: str, fps: float | None, *, thousands: bool = Tru
     Raises:
         ValueError: What is wrong with it, in words that go behind the cell.
     """
-    if ":" in cell:
-        return _clock_seconds(cell)
-    value = _number(cell, unit, thousands=thousands)
+    clock = ":" in cell
+    value = _clock_seconds(cell) if clock else _number(cell, unit, thousands=thousands)
     if not math.isfinite(value) or value < 0:
         raise ValueError("is not a time from 0 s on")
+    if clock:
+        return value
     if unit == "milliseconds":
         return value / 1000
     if unit == "frames":
@@ -41,6 +43,8 @@ def frame_rate(cell: str) -> float:
     Raises:
         ValueError: It is none.
     """
+    if _RATE.fullmatch(cell) is None:  # 1e999999999 would take for ever
+        raise ValueError("is not a number of frames a second")
     try:
         rate = float(Fraction(cell.replace(",", ".")))
     except (ValueError, ZeroDivisionError, OverflowError):

@@ -22,8 +22,8 @@ from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.moved import relocated
 from caf_video.data.session_store import ARRAY_SUFFIX
 from caf_video.data.stores import ClipStore
-from caf_video.data.video.reader import VideoReader
-from caf_video.errors import InputError
+from caf_video.data.video.reader import VideoError, VideoReader
+from caf_video.errors import CafVideoError, InputError
 from caf_video.files import require_ours
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
 from caf_video.pipeline.identity import VideoDigests
@@ -314,21 +314,29 @@ def write_explanations(
     """Leave a strip, the raw signed filters and a record of each clip in `out`.
 
     `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence; of
-    one filter also frame_shares) and `CLIP.json`, where CLIP is the clip's id, with what file names
-    cannot hold percent-encoded; of two that are called alike, the second with its folder before it.
+    one filter also frame_shares) and `CLIP.json`, where CLIP is the `file_name` of the clip's id;
+    of two that are called alike, the second with its folder before it. A clip that cannot be drawn
+    does not stop those that follow.
 
     Returns:
         The strips.
 
     Raises:
-        CafVideoError: A file is there that is not ours, or cannot be written.
+        CafVideoError: A file is there that is not ours, or cannot be written; or a video could not
+            be read, of which the others are done.
     """
     folder = output_folder(out)
     names = result_names([(one.clip.clip_id, one.clip.path) for one in explained], folder)
     require_ours(*(folder / f"{name}{end}" for name in names for end in (".npz", ".png", ".json")))
     strips = []
+    failed: list[VideoError] = []
     drawn = list(zip(explained, names, strict=True))
     for one, name in track(drawn, description="Drawing strips", total=len(drawn)):
+        try:
+            strip = draw_clip(one)
+        except VideoError as error:
+            failed.append(error)
+            continue
         write_npz(
             folder / f"{name}.npz",
             {
@@ -341,9 +349,14 @@ def write_explanations(
             },
         )
         strips.append(folder / f"{name}.png")
-        write_picture(strips[-1], draw_clip(one))
+        write_picture(strips[-1], strip)
         files = {"strip": f"{name}.png", "filters": f"{name}.npz"}
         write_json(folder / f"{name}.json", {**one.record(), "files": files})
+    if failed:
+        raise CafVideoError(
+            f"{len(failed)} of {len(drawn)} clips could not be drawn, the others are in {folder}; "
+            f"the first of them: {failed[0]}"
+        )
     return strips
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from caf_video.data.manifest import Clip
+from caf_video.escapes import markdown, spreadsheet, writable
 from caf_video.files import require_ours, written_whole
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
 from caf_video.pipeline.opened import open_features, open_run
@@ -86,7 +87,7 @@ def export(
     text = io.StringIO()
     table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     write_text(folder / TABLE, text.getvalue())
     parquet = _write_parquet(folder / PARQUET, rows, array)
     if not parquet:
@@ -104,15 +105,25 @@ def readme(
     lines = [
         f"# Embeddings of the {' and '.join(side.split for side in search.sides)} split",
         "",
-        f"By the run `{run.name}`: {shape[0]} clips of {shape[1]} dimensions. Clips that the run "
-        f"was trained on are left out: {sum(len(side.trained_on) for side in search.sides)}.",
+        f"By the run {markdown(run.name)}: {shape[0]} clips of {shape[1]} dimensions. Clips that "
+        "the run was trained on are left out: "
+        f"{sum(len(side.trained_on) for side in search.sides)}.",
         "",
         f"- `{ARRAY}`: float32, a row a clip, as retrieval compares them by Euclidean distance",
         f"- `{TABLE}`: what is known of each clip, in the same order",
     ]
     if parquet:
         lines.append(f"- `{PARQUET}`: the same columns, and `embedding`, a list of floats")
-    lines += ["", "| column | what it is |", "|---|---|"]
+    lines += [
+        "",
+        "Spreadsheets take a text that begins with =, +, - or @ for a formula, and may run it: in "
+        f"`{TABLE}` an apostrophe stands before such a text, and before one that begins with an "
+        "apostrophe. Remove one for the text itself."
+        + (f" `{PARQUET}` has all texts as they are." if parquet else ""),
+        "",
+        "| column | what it is |",
+        "|---|---|",
+    ]
     lines += [f"| `{name}` | {told} |" for name, told in COLUMNS.items()]
     return "\n".join([*lines, "", f"`nearest` is searched among the clips {where}.", ""])
 
@@ -135,7 +146,14 @@ def _row(clip: Clip, *found: Any) -> dict[str, Any]:
         *(clip.clip_id, str(clip.path), clip.start_seconds, clip.end_seconds, clip.label),
         *(clip.session, clip.split, *found),
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    return {
+        name: writable(value) if isinstance(value, str) else value
+        for name, value in zip(COLUMNS, values, strict=True)
+    }
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet(value) if isinstance(value, str) else value
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], embeddings: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from caf_video.data.manifest import Clip
 from caf_video.data.video.reader import VideoError
 from caf_video.files import reason, written_whole
+from caf_video.reading import file_bytes
 
 
 class VideoDigests:
@@ -23,9 +24,17 @@ class VideoDigests:
         self._known: dict[str, list[str]] = {}
         if file is not None and file.is_file():
             try:
-                self._known = dict(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError):
-                self._known = {}
+                known = json.loads(file_bytes(file))
+            except (OSError, ValueError, RecursionError):
+                known = {}
+            # A digest is taken as it is: what is not as we wrote it is left out.
+            self._known = {
+                path: entry
+                for path, entry in (known.items() if isinstance(known, dict) else ())
+                if isinstance(entry, list)
+                and len(entry) == 2
+                and all(isinstance(one, str) for one in entry)
+            }
 
     def event(self, clip: Clip) -> str:
         """The digest of a clip's video and the clip's times: its identity.

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import numpy as np
 
 from caf_video.errors import CafVideoError
+from caf_video.escapes import writable
+from caf_video.file_names import file_name
 from caf_video.files import (
     is_ours,
     make_writable_folder,
@@ -17,6 +18,7 @@ from caf_video.files import (
     unwritable,
     written_whole,
 )
+from caf_video.reading import file_bytes
 from caf_video.rendering import write_image
 
 
@@ -33,11 +35,6 @@ def output_folder(folder: Path) -> Path:
     except OSError as error:
         raise unwritable(folder, error, CafVideoError) from error
     return folder
-
-
-def file_name(name: str) -> str:
-    """A name that any file system takes: what it may not hold is percent-encoded."""
-    return quote(name, safe=" ")
 
 
 def result_names(wanted: Sequence[tuple[str, Path]], folder: Path) -> list[str]:
@@ -78,10 +75,13 @@ def _is_of_another(name: str, video: Path, folder: Path) -> bool:
 def write_json(path: Path, record: Any) -> None:
     """Write plain values as JSON; NaN is an error of the caller.
 
+    A path that is no UTF-8 is read again as it was: its bytes are escapes, as JSON has them.
+
     Raises:
         CafVideoError: The file cannot be written; what was there stays.
     """
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, f"{writable(text)}\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -125,8 +125,8 @@ def read_json(path: Path) -> Any:
         CafVideoError: The file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(file_bytes(path).decode("utf-8"))
     except OSError as error:
         raise CafVideoError(f"cannot read {path}: {reason(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CafVideoError(f"{path} is not JSON: delete it") from error

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
@@ -22,8 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError, Interrupted
+from caf_video.escapes import line, visible
 from caf_video.files import only_one
 from caf_video.metric_learning import LibraryLoss
+from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
@@ -119,15 +120,13 @@ def script(config_name: str) -> None:
     """All that a script of `train/` does: Hydra's command line, and one line where it fails."""
 
     def task(config: DictConfig) -> None:
-        try:
-            run = train(config)
-        except CafVideoError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
-        print(f"Trained: {run}")
+        print(visible(f"Trained: {train(config)}"))
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+        run_command(task, sys.argv[1:], config_name)
+    except CafVideoError as error:
+        print(line(str(error)), file=sys.stderr)
+        raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
     except KeyboardInterrupt as error:  # before the training, which hears Ctrl-C itself
         print("Interrupted; the same command goes on from here.", file=sys.stderr)
         raise SystemExit(130) from error
@@ -288,12 +287,13 @@ def _require_sensible(choices: dict[str, Any]) -> None:
 def _tell_skipped(images: ImageSet, file: Path) -> None:
     if not images.skipped:
         return
-    write_text(file, "".join(f"{one.image_id}: {one.reason}\n" for one in images.skipped))
+    lines = [visible(f"{one.image_id}: {one.reason}") + "\n" for one in images.skipped]
+    write_text(file, "".join(lines))
     first = images.skipped[0]
     logger.warning(
         "skipped %d of %d images in %s, listed in %s; the first of them, %s: %s",
         len(images.skipped), len(images.skipped) + len(images.images), images.root, file,
-        first.image_id, first.reason,
+        visible(first.image_id), visible(first.reason),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from caf_video.errors import InputError
+from caf_video.escapes import visible
 from caf_video.files import written_whole
 from caf_video.rendering.image_file import RenderingError
 
@@ -119,6 +120,7 @@ def templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # no markup of ours
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

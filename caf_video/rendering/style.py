@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from caf_video.escapes import visible
+
 Colour = tuple[int, int, int]
 
 PAPER: Colour = (255, 255, 255)
@@ -31,8 +33,7 @@ def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def fit(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, on one line, or as much of it as fits `width` pixels followed by an ellipsis."""
-    # A file name may hold bytes that are no UTF-8: Python keeps them as surrogates.
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    text = visible(" ".join(text.split()))
     if face.getlength(text) <= width:
         return text
     while text and face.getlength(text + ELLIPSIS) > width:

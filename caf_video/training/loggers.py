@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from caf_video.errors import CafVideoError
 from caf_video.files import written_whole
+from caf_video.reading import file_bytes
 
 _ROWS_BETWEEN_WRITES = 25
 
@@ -83,17 +84,17 @@ def read_metrics(run: str | Path) -> dict[str, tuple[list[int], list[float]]]:
     file = Path(run) / "metrics.csv"
     series: dict[str, tuple[list[int], list[float]]] = {}
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                step = int(row.pop("step"))
-                for name, cell in row.items():
-                    if cell:
-                        steps, values = series.setdefault(name, ([], []))
-                        steps.append(step)
-                        values.append(float(cell))
+        text = file_bytes(file).decode("utf-8")
+        for row in csv.DictReader(io.StringIO(text, newline="")):
+            step = int(row.pop("step"))
+            for name, cell in row.items():
+                if cell:
+                    steps, values = series.setdefault(name, ([], []))
+                    steps.append(step)
+                    values.append(float(cell))
     except FileNotFoundError as error:
         raise LoggerError(f"no metrics at {file}: nothing was trained there") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise LoggerError(f"{file} is not a table of metrics") from error
     return series
 

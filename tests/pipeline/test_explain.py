@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from caf_video.cli import main
+from caf_video.errors import CafVideoError
 from caf_video.pipeline.explain import draw_clip, explain_clips, write_explanations
 from caf_video.rendering.strip import CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT
 
@@ -181,3 +182,31 @@ def test_the_command_takes_the_kind_of_filters(known_run, tmp_path, monkeypatch)
     with pytest.raises(SystemExit) as refused:
         caf_video("explain", "x.mp4", "--backbone", "resnet18", "--filters", "joint")
     assert refused.value.code == 2
+
+
+def test_clips_of_odd_names_are_all_explained(explained, tmp_path) -> None:
+    one = explained["left_a"]
+    odd = ["左" * 27, "x" * 300, "caf\udce9", "con", ".hidden", "a/b", "[/x]\u202e", "Left", "left"]
+    renamed = [replace(one, clip=replace(one.clip, clip_id=name, label=name)) for name in odd]
+    write_explanations(renamed, tmp_path)
+    for _ in range(2):  # and again in their place
+        strips = write_explanations(renamed, tmp_path)
+    assert len(set(strips)) == len(odd) == len(list(tmp_path.glob("*.png")))
+    for name, strip in zip(odd, strips, strict=True):
+        record = json.loads(strip.with_suffix(".json").read_text(encoding="utf-8"))
+        assert record["clip_id"] == name and record["files"]["strip"] == strip.name
+
+
+def test_a_clip_that_cannot_be_drawn_does_not_stop_those_that_follow(explained, tmp_path) -> None:
+    lost = [
+        replace(explained[name], clip=replace(explained[name].clip, path=path))
+        for name, path in (
+            ("left_a", tmp_path / "gone.mp4"),
+            ("left_b", tmp_path / ("x" * 300 + ".mp4")),
+        )
+    ]
+    with pytest.raises(CafVideoError, match="2 of 4 clips could not be drawn.*gone.mp4: there is"):
+        write_explanations(
+            [lost[0], explained["stop_a"], lost[1], explained["stop_b"]], tmp_path / "out"
+        )
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"stop_a.png", "stop_b.png"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caf_video.errors import CafVideoError
+from caf_video.reading import file_bytes, text_of
 
 _SPLITS = {
     "train": ("train", "training", "trn"),
@@ -179,21 +180,12 @@ def read_text(path: Path) -> str:
         EventError: It cannot be read, is a pickle, or is no text; names file and line.
     """
     try:
-        data = path.read_bytes()
+        data = file_bytes(path)
     except OSError as error:
         raise EventError(f"cannot read {path}: {error.strerror}") from error
     if path.suffix.lower() in (".pkl", ".pickle") or data[:1] == b"\x80":
         raise EventError(f"{path} is a pickle, which could run code: it is never opened")
-    try:
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what spreadsheets call Unicode text
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise EventError(
-            f"{path.name} line {line}: byte 0x{data[error.start]:02x} is not UTF-8: "
-            "save the file as UTF-8 text"
-        ) from error
+    return text_of(data, path.name, EventError)
 
 
 def parse_json(text: str, name: str) -> Any:

@@ -1,5 +1,6 @@
 """HDD's feature release: labels and maps of steps, an array a session, left where they are."""
 
+import tokenize
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,13 @@ from caf_video.data.events.hdd import EventRule, kept_runs
 from caf_video.data.events.hdd_labels import BACKGROUND, Layer, numbered
 from caf_video.data.events.hdd_sessions import session_of
 from caf_video.data.events.hdd_steps import Run, runs_of
+from caf_video.reading import require_regular
 
+# What numpy raises on files that are cut off, of another kind, or say that they are endless.
+_NO_ARRAY = (
+    *(ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError),
+    tokenize.TokenError,
+)
 _FOLDERS = ("", "20200710_labels")  # that the labels are in
 
 
@@ -22,17 +29,14 @@ def open_array(file: Path) -> np.ndarray:
         EventError: It cannot be read, is no array, or holds objects, which only a pickle could.
     """
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        require_regular(file)
+        return np.lib.format.open_memmap(file, mode="r")
     except OSError as error:
         raise EventError(f"cannot read {file}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except _NO_ARRAY as error:
         raise EventError(
-            f"{file} is not an array of numbers (a pickle, or damaged): it is not opened"
+            f"{file} is not an array of numbers (a pickle, an archive, or damaged): it is not opened"
         ) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise EventError(f"{file} is an archive of arrays, not one")
-    return array
 
 
 @dataclass(frozen=True)

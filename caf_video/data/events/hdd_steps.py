@@ -15,6 +15,7 @@ from caf_video.data.events.events import EventError
 
 STEPS_A_SECOND = 3
 SHORTEST_SECONDS = 5 / STEPS_A_SECOND
+_LONGEST_SECONDS = 1e6  # eleven days: a step each is held in memory
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,13 @@ def paint(events: Sequence[tuple[float, float, str]], background: str) -> list[s
     Args:
         events: Start and end in seconds and the label, in the order in which they are painted.
         background: What steps without an event have.
+
+    Raises:
+        EventError: One ends later than any session does.
     """
+    for start, end, label in events:
+        if end > _LONGEST_SECONDS:
+            raise EventError(f"{label!r} from {start} s to {end} s: no session is so long")
     steps = [
         (STEPS_A_SECOND * _whole(start), STEPS_A_SECOND * _whole(end) + 1, label)
         for start, end, label in events

@@ -179,7 +179,7 @@ def _seconds(
         return None
     if clock := _CLOCK.fullmatch(cell):
         hours, minutes, seconds = clock.groups()
-        return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+        return 3600 * float(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
     if not _NUMBER.fullmatch(cell):
         raise EventError(f"{place} {cell!r} is not a time")
     value = float(cell.replace(",", "."))

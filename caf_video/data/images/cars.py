@@ -4,12 +4,14 @@ Two layouts are about. The devkit has a folder and a file each for train and tes
 the test classes, which are a file of their own. The older one has one file for one folder.
 """
 
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
@@ -26,11 +28,16 @@ from caf_video.data.images.image_set import (
     first_existing,
 )
 from caf_video.data.images.lists import finite_numbers
+from caf_video.processes import ProcessDied, apart
+from caf_video.reading import require_regular
 
 _WITH_LABELS = "cars_test_annos_withlabels.mat"
 _LAYOUT = (
     f"CARS196: devkit/, cars_train/, cars_test/ and {_WITH_LABELS}, or cars_annos.mat and car_ims/"
 )
+
+_MOST_BYTES = 2**28  # the published files have less than a thousandth
+_SECONDS = 60.0  # for a process to come up, on a busy machine
 
 # What scipy raises on files that are cut off, of another kind, or of MATLAB 7.3.
 _DAMAGED = (
@@ -39,6 +46,12 @@ _DAMAGED = (
     TypeError,
     IndexError,
     NotImplementedError,
+    NameError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
     MatReadError,
     zlib.error,
 )
@@ -178,17 +191,32 @@ def _devkit_file(root: Path, *names: str) -> Path:
 
 
 def _cells(path: Path, variable: str) -> Any:
-    """A MATLAB row, (1, n), as an array of n cells."""
+    """A MATLAB row, (1, n), as an array of n cells; read apart, for a damaged file may crash it."""
     try:
-        content = loadmat(path)
+        require_regular(path, most=_MOST_BYTES)
     except FileNotFoundError as error:
         raise ImageSetError(f"no {path.name} in {path.parent}") from error
+    except OSError as error:
+        raise ImageSetError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        content = apart(_variable, str(path), variable, seconds=_SECONDS)
+    except ProcessDied as error:
+        raise ImageSetError(f"{path} is damaged: it crashes its reader ({error})") from error
+    if content is None:
+        raise ImageSetError(f"{path}: no variable {variable!r} in it")
+    if not isinstance(content, np.ndarray) or content.dtype.hasobject is False:
+        raise ImageSetError(f"{path}: {variable!r} is not a row of cells")
+    return content.ravel()
+
+
+def _variable(path: str, variable: str) -> Any:
+    """A variable of a MATLAB file, None where there is none; in the process that may crash."""
+    warnings.simplefilter("ignore")  # of this process alone
+    try:
+        return loadmat(path, variable_names=[variable]).get(variable)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise ImageSetError(f"{path} is not a MATLAB file that can be read: {reason}") from error
-    if variable not in content:
-        raise ImageSetError(f"{path}: no variable {variable!r} in it")
-    return content[variable].ravel()
 
 
 def _scalar(cell: Any, place: str) -> Any:

@@ -12,7 +12,7 @@ from caf_video.data.images.image_set import (
     checked_image_set,
     existing_folder,
 )
-from caf_video.data.images.lists import finite_numbers, read_keyed_lines
+from caf_video.data.images.lists import finite_numbers, read_keyed_lines, whole_number
 
 _LISTS = (
     "images.txt",
@@ -80,10 +80,9 @@ def _require_one_line_an_image(paths: _Lines, others: dict[str, _Lines]) -> None
 
 def _label(entry: tuple[int, list[str]], places: dict[int, int]) -> int:
     line, (value,) = entry
-    if not value.isdecimal() or int(value) not in places:
-        raise ImageSetError(
-            f"image_class_labels.txt line {line}: {value!r} is no class of classes.txt"
-        )
+    place = f"image_class_labels.txt line {line}"
+    if not value.isdecimal() or whole_number(value, place) not in places:
+        raise ImageSetError(f"{place}: {value!r} is no class of classes.txt")
     return places[int(value)]
 
 

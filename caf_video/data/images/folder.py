@@ -61,7 +61,7 @@ def _table_of(root: Path) -> Path:
 
 
 def _sorted_labels(labels: set[str]) -> list[str]:
-    whole = all(re.fullmatch(r"[+-]?[0-9]+", label) for label in labels)
+    whole = all(re.fullmatch(r"[+-]?[0-9]{1,18}", label) for label in labels)
     return sorted(labels, key=lambda label: (int(label) if whole else 0, label))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from caf_video.errors import CafVideoError
+from caf_video.reading import require_regular
 
 Box = tuple[float, float, float, float]
 
@@ -116,6 +117,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Said of damaged EXIF data, which is of no further use here.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+            require_regular(path)
             with Image.open(path) as image:
                 yield image
     except FileNotFoundError as error:

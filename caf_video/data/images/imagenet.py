@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import ElementTree
+from defusedxml.common import DefusedXmlException
 
 from caf_video.data.images.image import Box
 from caf_video.data.images.image_set import (
@@ -25,7 +28,9 @@ from caf_video.data.images.lists import (
     read_table,
     read_text,
     table_columns,
+    whole_number,
 )
+from caf_video.reading import file_bytes
 
 CLASSES = 1000
 
@@ -101,13 +106,15 @@ def read_box_file(path: Path) -> BoxFile:
         ImageSetError: If it is not such a file, or its objects are of two classes.
     """
     try:
-        tree = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+        tree: Element = ElementTree.fromstring(file_bytes(path), forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise ImageSetError(f"{path}: it defines entities or a document type: not read") from error
+    except (ParseError, LookupError, ValueError) as error:  # or an encoding that there is not
         raise ImageSetError(f"{path} is not XML: {error}") from error
     except OSError as error:
         raise ImageSetError(f"cannot read {path}: {error.strerror}") from error
 
-    def text(parent: ElementTree.Element, name: str) -> str:
+    def text(parent: Element, name: str) -> str:
         found = (parent.findtext(name) or "").strip()
         if not found:
             raise ImageSetError(f"{path}: no <{name}> in <{parent.tag}>")
@@ -145,7 +152,7 @@ def _from_table(table: Path, images: Mapping[str, _Found], classes: list[str] | 
     skipped: list[SkippedImage] = []
     for row in read_table(table):
         place = f"{table.name} line {row.line}"
-        if not row.label.isdecimal() or int(row.label) >= CLASSES:
+        if not row.label.isdecimal() or whole_number(row.label, place) >= CLASSES:
             raise ImageSetError(
                 f"{place}: label {row.label!r} is not the number of a class, 0 to {CLASSES - 1}"
             )
@@ -261,7 +268,7 @@ def _read_class_list(path: Path) -> list[str]:
     if path.suffix == ".json":
         try:
             found = [str(wnid) for wnid, _ in json.loads(text).values()]
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ImageSetError(
                 f'{path} is not a list of classes: wanted {{"0": ["n01440764", "tench"], …}}'
             ) from error

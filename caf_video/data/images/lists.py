@@ -11,6 +11,7 @@ from caf_video.data.csv_rows import csv_rows
 from caf_video.data.images.image import Box
 from caf_video.data.images.image_set import ImageSetError
 from caf_video.data.manifest import SPLITS
+from caf_video.reading import file_bytes, text_of
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 TABLE_HELP = f"image,label, and if you like split and {','.join(BOX_COLUMNS)}"
@@ -31,16 +32,15 @@ def read_text(path: Path) -> str:
     """A text file.
 
     Raises:
-        ImageSetError: If it is missing, cannot be read, or is not UTF-8.
+        ImageSetError: If it is missing, cannot be read, or is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = file_bytes(path)
     except FileNotFoundError as error:
         raise ImageSetError(f"no {path.name} in {path.parent}") from error
     except OSError as error:
         raise ImageSetError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ImageSetError(f"{path} is not UTF-8 text") from error
+    return text_of(data, path.name, ImageSetError)
 
 
 def read_keyed_lines(path: Path, *, values: int = 1) -> dict[int, tuple[int, list[str]]]:
@@ -62,13 +62,24 @@ def read_keyed_lines(path: Path, *, values: int = 1) -> dict[int, tuple[int, lis
             raise ImageSetError(
                 f"{path.name} line {line}: {text.strip()!r} is not a number and {wanted}"
             )
-        key = int(words[0])
+        key = whole_number(words[0], f"{path.name} line {line}")
         if key in found:
             raise ImageSetError(f"{path.name} line {line}: {key} is on line {found[key][0]} too")
         found[key] = line, [word.strip() for word in words[1:]]
     if not found:
         raise ImageSetError(f"{path} is empty")
     return found
+
+
+def whole_number(digits: str, place: str) -> int:
+    """The number that digits are.
+
+    Raises:
+        ImageSetError: There are more of them than a number has that counts anything.
+    """
+    if len(digits) > 18:
+        raise ImageSetError(f"{place}: a number of {len(digits)} digits")
+    return int(digits)
 
 
 def finite_numbers(cells: Sequence[str], place: str) -> tuple[float, ...]:

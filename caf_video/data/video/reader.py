@@ -29,6 +29,7 @@ from caf_video.errors import InputError
 
 __all__ = ["READERS", "VideoError", "VideoInfo", "VideoReader", "probe_video"]
 
+ENVIRONMENT = "CAF_VIDEO_READER"
 READERS = ("auto", "decord", "pyav")
 SECONDS_TOLERANCE = 1e-6  # a time computed as i / fps must not fall into the frame before
 
@@ -61,9 +62,11 @@ class VideoReader:
         path: The file or folder.
         fps: Frames a second of a raw stream (.h264, .hevc) or a folder, which do not tell; a file
             that tells is believed.
-        reader: "auto": decord where it is exact, PyAV elsewhere; "decord" and "pyav" insist.
+        reader: "auto": decord where it is exact, PyAV elsewhere; "decord" and "pyav" insist. With
+            CAF_VIDEO_READER=pyav in the environment "auto" is "pyav", and decord is not loaded.
 
     Raises:
+        InputError: There is no such reader.
         VideoError: If the file can't be read, is cut short or holds no video, or if "decord" is
             asked for where it would give wrong frames.
     """
@@ -72,7 +75,7 @@ class VideoReader:
         if reader not in READERS:
             raise InputError(f"reader is {reader!r}, not one of {', '.join(READERS)}")
         self.path = Path(path)
-        self._asked = reader
+        self._asked = _asked_of_all() if reader == "auto" else reader
         of_folder = os.path.isdir(self.path)  # False, not an error, for a name that can't be
         if of_folder and reader != "auto":
             raise VideoError(f"{self.path}: {reader} reads no folder of pictures")
@@ -183,6 +186,14 @@ class VideoReader:
             self._reader.close()
             self._reader = PyavReader(self._index)
             return self._reader.frame(frame_index)
+
+
+def _asked_of_all() -> str:
+    """What the environment says that "auto" is."""
+    asked = os.environ.get(ENVIRONMENT) or "auto"
+    if asked not in ("auto", "pyav"):
+        raise InputError(f"{ENVIRONMENT} is {asked!r}: it is pyav, or not set")
+    return asked
 
 
 def _at_rate(index: VideoIndex, fps: float) -> VideoIndex:

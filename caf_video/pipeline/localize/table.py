@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from caf_video.data.images import SkippedImage
+from caf_video.escapes import markdown as escaped
 from caf_video.localization import PROTOCOLS, Estimate
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.measure import Measurements
@@ -111,13 +112,17 @@ def markdown(scores: Scores, network: ExplainedNetwork, notes: Sequence[str]) ->
     """The table and its footnotes."""
     columns = header(scores)
     lines = [
-        f"| {' | '.join(columns)} |",
+        _line(columns),
         f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(cells(row, scores, network))} |" for row in scores.rows),
+        *(_line(cells(row, scores, network)) for row in scores.rows),
         "",
-        *(f"* {note}" for note in notes),
+        *(f"* {escaped(note)}" for note in notes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(escaped, cells))} |"
 
 
 def record(

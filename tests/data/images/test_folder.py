@@ -216,7 +216,7 @@ def test_a_malformed_table_names_the_line(table: str, message: str, tmp_path: Pa
 def test_a_table_that_is_no_text_or_not_there_is_one_clear_line(tmp_path: Path) -> None:
     assert_reason(tmp_path, r"no images\.csv in .*: it has none")
     (tmp_path / "images.csv").write_bytes(b"image,label\ncaf\xe9.png,x\n")
-    assert_reason(tmp_path, r"images\.csv is not UTF-8")
+    assert_reason(tmp_path, r"images\.csv line 2: byte 0xe9 is not UTF-8")
     assert_reason(tmp_path / "images.csv", "no folder at")
     assert_reason(tmp_path / "absent", "no folder at .*: it should hold images and a CSV table")
 

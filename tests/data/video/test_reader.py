@@ -355,6 +355,25 @@ def test_without_decord_pyav_reads_without_complaint(
         decord_reader._listened_decord.cache_clear()
 
 
+def test_the_environment_does_without_decord_which_is_then_not_even_loaded(
+    numbered_video: NumberedVideo, read_number: ReadNumber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decord_reader, "_listened_decord", lambda: pytest.fail("decord is loaded"))
+    monkeypatch.setenv("CAF_VIDEO_READER", "pyav")
+    with VideoReader(numbered_video()) as video:
+        assert video.info.reader == "pyav"
+        assert [read_number(frame) for _, frame in video.frames()] == list(range(20))
+    monkeypatch.setenv("CAF_VIDEO_READER", "opencv")
+    with pytest.raises(InputError, match="CAF_VIDEO_READER is 'opencv': it is pyav, or not set"):
+        VideoReader(numbered_video())
+
+
+def test_one_module_alone_imports_decord() -> None:
+    package = Path(decord_reader.__file__).parents[2]
+    users = [file for file in package.rglob("*.py") if "import decord\n" in file.read_text("utf-8")]
+    assert users == [Path(decord_reader.__file__)]
+
+
 @needs_decord
 def test_a_long_video_goes_to_pyav_whose_index_is_kept(
     numbered_video: NumberedVideo, monkeypatch: pytest.MonkeyPatch
