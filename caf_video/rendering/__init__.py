@@ -8,6 +8,7 @@ from caf_video.rendering.boxes import draw_box
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.curves import threshold_curves, training_curves
 from caf_video.rendering.image_file import RenderingError, write_image
+from caf_video.rendering.intervals import IntervalPanel, interval_panels
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay
@@ -19,6 +20,7 @@ __all__ = [
     "Answer",
     "ClipCaption",
     "GalleryItem",
+    "IntervalPanel",
     "NeighbourRow",
     "RenderingError",
     "Report",
@@ -31,6 +33,7 @@ __all__ = [
     "frame_title",
     "heat_legend",
     "localization_sheet",
+    "interval_panels",
     "overlay",
     "render_report",
     "threshold_curves",

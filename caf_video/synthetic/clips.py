@@ -1,11 +1,11 @@
 """Synthetic driving clips on disk: mp4 files, manifests and the boxes of the evidence.
 
-    OUT/manifest.csv                          the clips
-    OUT/boxes.csv                             where the evidence is, frame by frame
-    OUT/others.csv                            of two events, where the one is that does not decide
-    OUT/neutral.csv                           the val and test clips again, under the same ids, with
-                                              all evidence painted out: a manifest like the first
-    OUT/clips/SESSION/CLIP.mp4, OUT/neutral/SESSION/CLIP.mp4
+OUT/manifest.csv                          the clips
+OUT/boxes.csv                             where the evidence is, frame by frame
+OUT/others.csv                            of two events, where the one is that does not decide
+OUT/neutral.csv                           the val and test clips again, under the same ids, with
+                                          all evidence painted out: a manifest like the first
+OUT/clips/SESSION/CLIP.mp4, OUT/neutral/SESSION/CLIP.mp4
 """
 
 import csv

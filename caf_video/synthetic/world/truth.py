@@ -79,7 +79,9 @@ def _box(place: Place, states: ActorStates, actor: str, frame: int) -> np.ndarra
     camera = camera_at(place, frame)
     if actor == "sign":
         half = place.sign_width_metres / 2
-        return None if states.sign[frame] == "none" else _upright(camera, sign_at(place), half, half)
+        return (
+            None if states.sign[frame] == "none" else _upright(camera, sign_at(place), half, half)
+        )
     if actor == "signal":
         if states.signal[frame] == "none":
             return None

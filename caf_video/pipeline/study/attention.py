@@ -1,0 +1,363 @@
+"""runs on synthetic clips ─► is attention true? Every method where the evidence is known (maths 7).
+
+OUT/attention.md     the tables
+OUT/attention.json   the same by group and by run, and the paired differences
+OUT/attention.png    the main figures with their intervals
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caf_video.attention import resize_maps
+from caf_video.evaluation import (
+    EARLY,
+    PairedBootstrap,
+    PerClip,
+    as_sharp_as,
+    correlation,
+    cosine_of_maps,
+    energy_in_box,
+    heaviest_counts,
+    masked_curves,
+    pointing_game,
+    single_maximum,
+    when_auc,
+)
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
+from caf_video.pipeline.study.clip_rows import NORM, PER_FRAME, ClipRow, clip_rows
+from caf_video.pipeline.study.synthetic import KnownClips, know
+from caf_video.rendering import IntervalPanel, interval_panels
+
+Measured = dict[str, PerClip]  # by measure
+Figures = dict[str, dict[str, dict[str, Any]]]  # by row, by group of clips, by measure
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured.
+
+    Attributes:
+        title: What people read.
+        lower: Whether less is better.
+    """
+
+    title: str
+    lower: bool = False
+
+
+MEASURES = {
+    "pointing": Measure("pointing"),
+    "energy": Measure("energy"),
+    "energy_norm": Measure("energy of the norm, as sharp"),
+    "single_maximum": Measure("single maximum"),
+    "when_auc": Measure("when-AUC"),
+    "heaviest": Measure("heaviest frame counts"),
+    "causal_cosine": Measure("cosine, causal share"),
+    "effect_correlation": Measure("correlation, causal effect"),
+    "deletion_zeros": Measure("deletion, zeros", lower=True),
+    "deletion_neutral": Measure("deletion, neutral", lower=True),
+    "insertion_zeros": Measure("insertion, zeros"),
+    "insertion_neutral": Measure("insertion, neutral"),
+    "recall_zeros": Measure("R@1 less 10 %, zeros", lower=True),
+    "recall_neutral": Measure("R@1 less 10 %, neutral", lower=True),
+}
+WHERE_AND_WHEN = tuple(MEASURES)[:8]
+MASKED = tuple(MEASURES)[8:]
+PICTURED = ("pointing", "single_maximum", "when_auc", "causal_cosine", "recall_zeros")
+
+ALL, RIGHT, WRONG = "all", "right", "wrong"
+
+
+@dataclass(frozen=True)
+class AttentionStudy:
+    """What the study found: `record` as in attention.json, and its files."""
+
+    record: dict[str, Any]
+    markdown: str
+    files: tuple[Path, ...]
+
+
+def study_attention(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    track: Track = quietly,
+) -> AttentionStudy:
+    """Measure every method on the synthetic clips of one or several runs.
+
+    Runs that were trained on the same clips, with other seeds, are averaged clip by clip; those of
+    other clips are more clips. Intervals are of a bootstrap over clips, paired between methods.
+
+    Args:
+        runs: Folders of training runs of clips from `caf-video synth`.
+        out: Folder for the results.
+        split: val or test, of which there are neutral copies.
+        seed: Of the resamples, and of the row that is random.
+
+    Raises:
+        CafVideoError: A run cannot be opened, or its clips have no truth or no neutral copies.
+    """
+    folder = output_folder(out)
+    sets: dict[Path, list[dict[str, Measured]]] = {}
+    groups: dict[Path, list[dict[str, np.ndarray]]] = {}
+    described, titles = [], {}
+    for run_folder in runs:
+        known = know(run_folder, split=split, track=track)
+        rows = clip_rows(known, seed=seed)
+        measured = {}
+        for name, row in track(
+            rows.items(), description=f"Measuring {run_folder.name}", total=len(rows)
+        ):
+            measured[name] = measure_row(row, known, rows[NORM])
+        sets.setdefault(known.clip_set, []).append(measured)
+        groups.setdefault(known.clip_set, []).append(groups_of(known))
+        titles = {name: (row.title, row.kind) for name, row in rows.items()}
+        described.append(_described(run_folder, known, measured))
+    clips = [len(of_set[0][ALL]) for of_set in groups.values()]
+    bootstrap = PairedBootstrap(clips, seed=seed)
+    figures = _figures(bootstrap, list(sets.values()), list(groups.values()))
+    record = {
+        "command": f"caf-video study attention {' '.join(map(str, runs))} --split {split} "
+        f"--seed {seed}",
+        "runs": described,
+        "figures": figures,
+        "differences": _differences(bootstrap, list(sets.values())),
+    }
+    text = markdown(record, titles)
+    files = tuple(folder / f"attention.{suffix}" for suffix in ("md", "json", "png"))
+    write_text(files[0], text)
+    write_json(files[1], record)
+    write_picture(files[2], interval_panels(_panels(figures, titles)))
+    return AttentionStudy(record, text, files)
+
+
+def measure_row(row: ClipRow, known: KnownClips, norm: ClipRow) -> Measured:
+    """All that can be measured of a row, clip by clip."""
+    found: Measured = {}
+    if row.frames is not None:
+        seen, other = known.visible, known.other
+        mixed = seen.any(dim=1) & ~seen.all(dim=1)
+        found["when_auc"] = PerClip.of(when_auc(row.frames, seen, other))
+        found["heaviest"] = PerClip.of(heaviest_counts(row.frames, seen), mixed)
+        found["effect_correlation"] = PerClip.of(correlation(row.frames, known.effect))
+    if row.heat is None:
+        return found
+    found |= _in_boxes(row.heat, known, norm.heat)
+    found["single_maximum"] = PerClip.of(
+        single_maximum(row.heat, known.boxes, known.visible, known.size)
+    )
+    found["causal_cosine"] = PerClip.of(cosine_of_maps(row.heat, known.share))
+    for name, filling in (("zeros", torch.zeros(1)), ("neutral", known.neutral)):
+        for insertion in (False, True):
+            curves = masked_curves(
+                known.run.model.head,
+                known.maps,
+                row.heat,
+                filling,
+                known.nearest_correct,
+                insertion=insertion,
+            )
+            way = "insertion" if insertion else "deletion"
+            found[f"{way}_{name}"] = PerClip.of(curves.area)
+            if not insertion:
+                found[f"recall_{name}"] = PerClip.of(curves.correct[:, EARLY])
+    return found
+
+
+def groups_of(known: KnownClips) -> dict[str, np.ndarray]:
+    """Clips (n,) bool by group: all, those retrieved right and wrong, and every class."""
+    labels = np.array([clip.label for clip in known.clips])
+    groups = {ALL: np.ones(len(labels), bool), RIGHT: known.correct, WRONG: ~known.correct}
+    return groups | {f"class {label}": labels == label for label in sorted(set(labels))}
+
+
+def _in_boxes(heat: Tensor, known: KnownClips, norm: Tensor | None) -> Measured:
+    """Pointing and energy over the frames of visible evidence, and the energy of the norm."""
+    clips, _ = known.visible.nonzero(as_tuple=True)
+    boxes = known.boxes[known.visible]
+    of_frames = resize_maps(heat[known.visible].float(), known.size)
+    found = {
+        "pointing": pointing_game(of_frames, boxes),
+        "energy": energy_in_box(of_frames, boxes),
+    }
+    if norm is not None:
+        sharpened, _ = as_sharp_as(norm[known.visible], heat[known.visible])
+        found["energy_norm"] = energy_in_box(resize_maps(sharpened.float(), known.size), boxes)
+    counts = known.visible.sum(dim=1).double().numpy()
+    return {
+        name: PerClip(np.bincount(clips.numpy(), values.numpy(), len(counts)), counts)
+        for name, values in found.items()
+    }
+
+
+def _figures(
+    bootstrap: PairedBootstrap,
+    sets: Sequence[Sequence[Mapping[str, Measured]]],
+    groups: Sequence[Sequence[Mapping[str, np.ndarray]]],
+) -> Figures:
+    figures: Figures = {}
+    for row in sets[0][0]:
+        figures[row] = {}
+        for group in groups[0][0]:
+            of_group = {}
+            for measure in sets[0][0][row]:
+                parts = [
+                    [
+                        one[row][measure].among(split[group])
+                        for one, split in zip(of_set, of_groups, strict=True)
+                    ]
+                    for of_set, of_groups in zip(sets, groups, strict=True)
+                ]
+                interval = bootstrap.mean(parts)
+                of_group[measure] = None if interval is None else asdict(interval)
+            figures[row][group] = of_group
+    return figures
+
+
+def _differences(
+    bootstrap: PairedBootstrap, sets: Sequence[Sequence[Mapping[str, Measured]]]
+) -> dict[str, Any]:
+    """Of every row from the per-frame filters and from the norm, over all clips."""
+    found: dict[str, Any] = {}
+    for base in (PER_FRAME, NORM):
+        found[base] = {}
+        for row, measures in sets[0][0].items():
+            if row == base:
+                continue
+            of_row = {}
+            for measure in measures:
+                if measure not in sets[0][0][base]:
+                    continue
+                ours, theirs = (
+                    [[one[name][measure] for one in of_set] for of_set in sets]
+                    for name in (row, base)
+                )
+                interval = bootstrap.difference(ours, theirs)
+                of_row[measure] = None if interval is None else asdict(interval)
+            found[base][row] = of_row
+    return found
+
+
+def _described(
+    run_folder: Path, known: KnownClips, measured: dict[str, Measured]
+) -> dict[str, Any]:
+    return {
+        "run": str(run_folder),
+        "seed": known.run.config.get("seed"),
+        "clips": str(known.clip_set),
+        "n": len(known.clips),
+        "recall@1": known.evaluation.result.recall[1],
+        "recall@1_neutral_copies": known.recall_of_neutral(),
+        "chance": known.evaluation.all_others.chance,
+        "means": {
+            row: {
+                name: float(one.sums.sum() / one.counts.sum()) if one.counts.sum() else None
+                for name, one in measures.items()
+            }
+            for row, measures in measured.items()
+        },
+    }
+
+
+def _panels(figures: Figures, titles: Mapping[str, tuple[str, str]]) -> list[IntervalPanel]:
+    panels = []
+    for name in PICTURED:
+        rows = {
+            titles[row][0]: (found["value"], found["low"], found["high"])
+            for row, groups in figures.items()
+            if (found := groups[ALL].get(name)) is not None
+        }
+        direction = "lower is better" if MEASURES[name].lower else ""
+        panels.append(IntervalPanel(MEASURES[name].title, rows, direction))
+    return panels
+
+
+def markdown(record: Mapping[str, Any], titles: Mapping[str, tuple[str, str]]) -> str:
+    """The tables and what they hold for. The best of the rows that see no truth is in bold."""
+    figures = record["figures"]
+    lines = ["# Is the map true?", "", f"`{record['command']}`", ""]
+    for run in record["runs"]:
+        lines.append(
+            f"* {run['run']}: seed {run['seed']}, {run['n']} clips, R@1 {run['recall@1']:.3f} "
+            f"(chance {run['chance']:.3f}; of the neutral copies "
+            f"{run['recall@1_neutral_copies']:.3f})"
+        )
+    lines += [
+        "",
+        "Means over clips, or over frames with visible evidence, and 95 % bootstrap intervals, "
+        "paired by clip. Bold: the best of the rows that see no truth.",
+    ]
+    for group in (ALL, RIGHT, WRONG):
+        lines += ["", f"## {group.capitalize()} retrievals" if group != ALL else "## All clips"]
+        for names in (WHERE_AND_WHEN, MASKED):
+            lines += ["", *_table(figures, titles, names, group)]
+    classes = [group for group in next(iter(figures.values())) if group.startswith("class ")]
+    for name in ("pointing", "causal_cosine", "when_auc"):
+        lines += ["", f"## {MEASURES[name].title} by class", ""]
+        lines += _by_class(figures, titles, name, classes)
+    return "\n".join(lines) + "\n"
+
+
+def _table(
+    figures: Figures, titles: Mapping[str, tuple[str, str]], names: Sequence[str], group: str
+) -> list[str]:
+    shown = [
+        name
+        for name in names
+        if any(groups[group].get(name) is not None for groups in figures.values())
+    ]
+    best = {name: _best(figures, titles, name, group) for name in shown}
+    lines = [
+        "| | " + " | ".join(
+            MEASURES[name].title + (" ↓" if MEASURES[name].lower else "") for name in shown
+        ) + " |",
+        "|---" * (len(shown) + 1) + "|",
+    ]  # fmt: skip
+    for row, groups in figures.items():
+        cells = []
+        for name in shown:
+            found = groups[group].get(name)
+            text = "–" if found is None else _told(found)
+            cells.append(f"**{text}**" if best[name] == row else text)
+        if set(cells) != {"–"}:
+            lines.append(f"| {titles[row][0]} | {' | '.join(cells)} |")
+    return lines
+
+
+def _by_class(
+    figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, classes: Sequence[str]
+) -> list[str]:
+    heads = [group.removeprefix("class ") for group in classes]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for row, groups in figures.items():
+        values = [groups[group].get(name) for group in classes]
+        if any(values):
+            cells = ["–" if one is None else f"{one['value']:.2f}" for one in values]
+            lines.append(f"| {titles[row][0]} | {' | '.join(cells)} |")
+    return lines
+
+
+def _best(
+    figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, group: str
+) -> str | None:
+    values = {
+        row: groups[group][name]["value"]
+        for row, groups in figures.items()
+        if titles[row][1] != "truth" and groups[group].get(name) is not None
+    }
+    if not values or name == "energy_norm":
+        return None
+    return (min if MEASURES[name].lower else max)(values, key=values.__getitem__)
+
+
+def _told(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"

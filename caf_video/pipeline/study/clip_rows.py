@@ -1,0 +1,128 @@
+"""The rows of the study of clips: every method's heat and frame scores, and what they must beat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from caf_video.attention import METHODS, explain_clip, frame_influence, passed, sharp
+from caf_video.data.manifest import read_manifest
+from caf_video.pipeline.opened import open_features, split_maps
+from caf_video.pipeline.study.synthetic import CLIPS_AT_ONCE, KnownClips
+from caf_video.training import ClipRun
+
+NORM, PER_FRAME = "feature-norm", "l2-caf"
+RIVALS = ("retrieval-grad-cam", "retrieval-grad-cam-abs")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipRow:
+    """One row of the table.
+
+    Attributes:
+        title: What people read.
+        heat: Nowhere negative, on the grid, (n, t, h, w); None: it scores frames alone.
+        frames: A score of each frame, (n, t); None: it says nothing of frames.
+        kind: "method"; "baseline", which sees no truth; "truth", which does.
+    """
+
+    title: str
+    heat: Tensor | None
+    frames: Tensor | None
+    kind: str = "method"
+
+
+def clip_rows(known: KnownClips, *, seed: int = 0) -> dict[str, ClipRow]:
+    """All rows for a run's clips, by name.
+
+    Args:
+        known: The clips.
+        seed: Of the row that orders cells at random.
+    """
+    model, stored = known.run.model, known.stored
+    per_frame = in_parts(lambda maps: METHODS[PER_FRAME].heat_of_frames(model, maps), known)
+    norm = in_parts(lambda maps: METHODS[NORM].heat_of_frames(model, maps), known)
+    filters = in_parts(lambda maps: explain_clip(model, maps, filters="joint").filters, known)
+    center = mean_training_embedding(known.run)
+    through = passed(filters.to(known.maps), known.maps).cpu()
+    sharpened = torch.cat(
+        [
+            sharp(model, maps.to(known.maps.device), part.to(known.maps), center).cpu()
+            for maps, part in zip(
+                stored.split(CLIPS_AT_ONCE), filters.split(CLIPS_AT_ONCE), strict=True
+            )
+        ]
+    )
+    rows = {
+        PER_FRAME: ClipRow("L2-CAF, a filter a frame", per_frame, mass(per_frame)),
+        "joint": ClipRow(
+            "joint filter", filters.clamp(min=0), filters.double().square().sum(dim=(2, 3))
+        ),
+        "passed": ClipRow("passed", through, mass(through)),
+        "sharp": ClipRow("sharp", sharpened, mass(sharpened)),
+        NORM: ClipRow("norm of the map", norm, mass(norm), "baseline"),
+        "feature-norm-squared": ClipRow("norm²", norm.square(), mass(norm.square()), "baseline"),
+    }
+    for name in RIVALS:
+        heat = in_parts(lambda maps, name=name: METHODS[name].heat_of_frames(model, maps), known)
+        rows[name] = ClipRow(METHODS[name].title, heat, mass(heat), "baseline")
+    influence = in_parts(lambda maps: frame_influence(model, maps), known)
+    rows["frame-influence"] = ClipRow("frame influence", None, influence, "baseline")
+    number = torch.arange(norm.shape[1], dtype=torch.float64).expand(norm.shape[:2])
+    rows["frame-number"] = ClipRow("frame number", None, number, "baseline")
+    generator = torch.Generator().manual_seed(seed)
+    random = torch.rand(norm.shape, generator=generator)
+    rows["random"] = ClipRow("random cells", random, mass(random), "baseline")
+    rows["center"] = ClipRow("centre first", center_first(norm), None, "baseline")
+    difference = (known.maps - known.neutral).norm(dim=2).cpu()
+    rows["ceiling"] = ClipRow("‖A − A₀‖, the ceiling", difference, mass(difference), "truth")
+    inside = cells_in_box(known)
+    rows["box"] = ClipRow("the box itself", inside, None, "truth")
+    return rows
+
+
+def mass(heat: Tensor) -> Tensor:
+    """Sum over each frame's cells, float64, (n, t)."""
+    return heat.double().sum(dim=(2, 3))
+
+
+def center_first(like: Tensor) -> Tensor:
+    """Cells by their nearness to the middle of the frame, the same in every frame."""
+    height, width = like.shape[2:]
+    y = (torch.arange(height) + 0.5) / height - 0.5
+    x = (torch.arange(width) + 0.5) / width - 0.5
+    near = 1 - (y[:, None] ** 2 + x[None, :] ** 2).sqrt()
+    return near.expand(like.shape)
+
+
+def cells_in_box(known: KnownClips) -> Tensor:
+    """The share of each cell that the box of visible evidence covers, (n, t, h, w)."""
+    height, width = known.maps.shape[3:]
+    covered = []
+    for low, high, cells, pixels in ((1, 3, height, known.size[0]), (0, 2, width, known.size[1])):
+        edges = torch.arange(cells + 1, dtype=torch.float64) * pixels / cells
+        start = torch.maximum(known.boxes[..., low, None], edges[:-1])
+        end = torch.minimum(known.boxes[..., high, None], edges[1:])
+        covered.append((end - start).clamp(min=0) * cells / pixels)
+    inside = covered[0][..., :, None] * covered[1][..., None, :]
+    return inside * known.visible[..., None, None]
+
+
+def in_parts(function: Callable[[Tensor], Tensor], known: KnownClips) -> Tensor:
+    """A function of stored maps, some clips at a time, its answers on the CPU."""
+    device = known.maps.device
+    parts = known.stored.split(CLIPS_AT_ONCE)
+    return torch.cat([function(part.to(device)).cpu() for part in parts])
+
+
+@torch.no_grad()
+def mean_training_embedding(run: ClipRun) -> Tensor:
+    """The mean raw embedding (d,) of the clips that the run was trained on."""
+    store = open_features(run)
+    clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == "train"]
+    total = None
+    for first in range(0, len(clips), CLIPS_AT_ONCE):
+        embeddings = run.model(split_maps(store, clips[first : first + CLIPS_AT_ONCE])).sum(dim=0)
+        total = embeddings if total is None else total + embeddings
+    return total / len(clips)
