@@ -1,4 +1,4 @@
-"""A run on synthetic clips with all that is known of them: boxes, the other event, neutral copies."""
+"""A run on synthetic clips with what is known of them: boxes, the other event, neutral copies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ def sessions_of_splits(train: int, val: int, test: int, *, seed: int) -> Iterato
 def shuffled_places(
     classes: Sequence[Event], session: int, stream: int
 ) -> Iterator[tuple[Event, int]]:
-    """Each class, or pair of classes, of a session with the place of the session that it happens at.
+    """Each class, or pair of classes, of a session with the place that it happens at.
 
     Args:
         stream: Of random numbers: another one, another order.
