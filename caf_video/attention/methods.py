@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from caf_video.attention.clip_model import ClipModel
 from caf_video.attention.explain import explain
-from caf_video.attention.explain_clip import ClipModel, explain_clip
+from caf_video.attention.explain_clip import explain_clip
 from caf_video.attention.gradcam import Mode, cam, feature_norm, grad_cam, retrieval_grad_cam
 from caf_video.attention.warning import AttentionWarning
 from caf_video.errors import InputError
