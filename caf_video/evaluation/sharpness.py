@@ -1,4 +1,4 @@
-"""Energy rewards mere sharpening: the norm, sharpened until it is as sharp as a method (maths 7)."""
+"""Energy rewards sharpening: the norm, sharpened until it is as sharp as a method (maths 7)."""
 
 import torch
 from torch import Tensor
