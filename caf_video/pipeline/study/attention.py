@@ -194,7 +194,7 @@ def _in_boxes(heat: Tensor, known: KnownClips, norm: Tensor | None) -> Measured:
         found["energy_norm"] = energy_in_box(resize_maps(sharpened.float(), known.size), boxes)
     counts = known.visible.sum(dim=1).double().numpy()
     return {
-        name: PerClip(np.bincount(clips.numpy(), values.numpy(), len(counts)), counts)
+        name: PerClip(np.bincount(clips.numpy(), values.numpy(), len(counts)).astype(float), counts)
         for name, values in found.items()
     }
 

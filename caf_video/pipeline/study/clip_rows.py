@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -41,8 +42,8 @@ def clip_rows(known: KnownClips, *, seed: int = 0) -> dict[str, ClipRow]:
         seed: Of the row that orders cells at random.
     """
     model, stored = known.run.model, known.stored
-    per_frame = in_parts(lambda maps: METHODS[PER_FRAME].heat_of_frames(model, maps), known)
-    norm = in_parts(lambda maps: METHODS[NORM].heat_of_frames(model, maps), known)
+    per_frame = in_parts(partial(METHODS[PER_FRAME].heat_of_frames, model), known)
+    norm = in_parts(partial(METHODS[NORM].heat_of_frames, model), known)
     filters = in_parts(lambda maps: explain_clip(model, maps, filters="joint").filters, known)
     center = mean_training_embedding(known.run)
     through = passed(filters.to(known.maps), known.maps).cpu()
@@ -65,9 +66,9 @@ def clip_rows(known: KnownClips, *, seed: int = 0) -> dict[str, ClipRow]:
         "feature-norm-squared": ClipRow("norm²", norm.square(), mass(norm.square()), "baseline"),
     }
     for name in RIVALS:
-        heat = in_parts(lambda maps, name=name: METHODS[name].heat_of_frames(model, maps), known)
+        heat = in_parts(partial(METHODS[name].heat_of_frames, model), known)
         rows[name] = ClipRow(METHODS[name].title, heat, mass(heat), "baseline")
-    influence = in_parts(lambda maps: frame_influence(model, maps), known)
+    influence = in_parts(partial(frame_influence, model), known)
     rows["frame-influence"] = ClipRow("frame influence", None, influence, "baseline")
     number = torch.arange(norm.shape[1], dtype=torch.float64).expand(norm.shape[:2])
     rows["frame-number"] = ClipRow("frame number", None, number, "baseline")
@@ -121,8 +122,8 @@ def mean_training_embedding(run: ClipRun) -> Tensor:
     """The mean raw embedding (d,) of the clips that the run was trained on."""
     store = open_features(run)
     clips = [clip for clip in read_manifest(store.manifest_path) if clip.split == "train"]
-    total = None
-    for first in range(0, len(clips), CLIPS_AT_ONCE):
-        embeddings = run.model(split_maps(store, clips[first : first + CLIPS_AT_ONCE])).sum(dim=0)
-        total = embeddings if total is None else total + embeddings
-    return total / len(clips)
+    parts = [
+        run.model(split_maps(store, clips[first : first + CLIPS_AT_ONCE]))
+        for first in range(0, len(clips), CLIPS_AT_ONCE)
+    ]
+    return torch.cat(parts).mean(dim=0)
