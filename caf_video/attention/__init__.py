@@ -19,7 +19,7 @@ from caf_video.attention.heatmap import (
     resize_maps,
 )
 from caf_video.attention.influence import frame_influence
-from caf_video.attention.methods import METHODS, Method, require_methods
+from caf_video.attention.methods import METHODS, Given, Method, require_methods
 from caf_video.attention.path_shares import passed, path_shares, sharp
 from caf_video.attention.solvers.exact import solve_affine
 from caf_video.attention.solvers.solution import FilterSolution
@@ -33,6 +33,7 @@ __all__ = [
     "Cut",
     "Explanation",
     "FilterSolution",
+    "Given",
     "Method",
     "cam",
     "cut_network",
