@@ -46,11 +46,11 @@ def study(with_copies, tmp_path_factory):
 def test_the_figures_are_those_on_paper(study, with_copies) -> None:
     done, folder = study
     figures = done.record["figures"]
-    for row in ("l2-caf", "joint", "passed", "feature-norm", "ceiling"):
+    for row in ("l2-caf", "l2-caf-joint", "l2-caf-passed", "feature-norm", "ceiling"):
         assert figures[row]["all"]["pointing"]["value"] == 1.0, row
         assert figures[row]["all"]["pointing"]["count"] == 14  # of seven clips two frames
-    assert figures["joint"]["right"]["pointing"]["count"] == 2 * len(with_copies.right)
-    assert figures["joint"]["wrong"]["pointing"]["count"] == 2 * (7 - len(with_copies.right))
+    assert figures["l2-caf-joint"]["right"]["pointing"]["count"] == 2 * len(with_copies.right)
+    assert figures["l2-caf-joint"]["wrong"]["pointing"]["count"] == 2 * (7 - len(with_copies.right))
     # Evidence is visible in the last two of three frames.
     assert figures["frame-number"]["all"]["when_auc"]["value"] == 1.0
     assert figures["frame-number"]["all"]["heaviest"]["value"] == 1.0
@@ -58,7 +58,7 @@ def test_the_figures_are_those_on_paper(study, with_copies) -> None:
     assert figures["ceiling"]["all"]["causal_cosine"]["value"] > 0.8
     assert figures["random"]["all"]["causal_cosine"]["value"] < 0.5
     # All that a clip holds is in its left column: without it nothing is left.
-    for row in ("feature-norm", "joint"):
+    for row in ("feature-norm", "l2-caf-joint"):
         found = figures[row]["all"]
         assert (
             found["deletion_zeros"]["value"] < figures["random"]["all"]["deletion_zeros"]["value"]
@@ -66,7 +66,7 @@ def test_the_figures_are_those_on_paper(study, with_copies) -> None:
         assert found["insertion_zeros"]["value"] > 0.9
     run = done.record["runs"][0]
     assert run["n"] == 7 and run["recall@1"] == pytest.approx(5 / 7)
-    assert run["means"]["joint"]["pointing"] == 1.0
+    assert run["means"]["l2-caf-joint"]["pointing"] == 1.0
     assert json.loads((folder / "attention.json").read_text()) == done.record
     assert (folder / "attention.png").stat().st_size > 5000
 
@@ -75,7 +75,7 @@ def test_the_table_names_every_row_and_prints_the_best_in_bold(study) -> None:
     done, folder = study
     text = (folder / "attention.md").read_text()
     assert text == done.markdown
-    for title in ("joint filter", "norm of the map", "frame number", "random cells"):
+    for title in ("L2-CAF, one filter a clip", "Frame number", "Random cells", "The box itself"):
         assert f"| {title} |" in text
     assert "**1.000 [1.000, 1.000]**" in text
     assert "R@1 0.714 (chance" in text
@@ -86,8 +86,8 @@ def test_the_table_names_every_row_and_prints_the_best_in_bold(study) -> None:
 def test_two_runs_of_one_set_are_averaged_clip_by_clip(with_copies, study, tmp_path) -> None:
     once, _ = study
     twice = study_attention([with_copies.folder] * 2, tmp_path / "twice")
-    for measure, found in once.record["figures"]["joint"]["all"].items():
-        again = twice.record["figures"]["joint"]["all"][measure]
+    for measure, found in once.record["figures"]["l2-caf-joint"]["all"].items():
+        again = twice.record["figures"]["l2-caf-joint"]["all"][measure]
         assert again["value"] == pytest.approx(found["value"]), measure
         assert again["count"] == 2 * found["count"]
         assert (again["low"], again["high"]) == pytest.approx((found["low"], found["high"]))

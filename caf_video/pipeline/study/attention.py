@@ -31,7 +31,7 @@ from caf_video.evaluation import (
 )
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
-from caf_video.pipeline.study.clip_rows import NORM, PER_FRAME, ClipRow, clip_rows
+from caf_video.pipeline.study.clip_rows import NORM, PER_FRAME, TRUTH, ClipRow, clip_rows
 from caf_video.pipeline.study.synthetic import KnownClips, know
 from caf_video.rendering import IntervalPanel, interval_panels
 
@@ -316,18 +316,16 @@ def _table(
         if any(groups[group].get(name) is not None for groups in figures.values())
     ]
     best = {name: _best(figures, titles, name, group) for name in shown}
-    lines = [
-        "| | " + " | ".join(
-            MEASURES[name].title + (" ↓" if MEASURES[name].lower else "") for name in shown
-        ) + " |",
-        "|---" * (len(shown) + 1) + "|",
-    ]  # fmt: skip
+    heads = [MEASURES[name].title + (" ↓" if MEASURES[name].lower else "") for name in shown]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(shown) + 1) + "|"]
     for row, groups in figures.items():
         cells = []
         for name in shown:
             found = groups[group].get(name)
             text = "–" if found is None else _told(found)
-            cells.append(f"**{text}**" if best[name] == row else text)
+            bold = found is not None and titles[row][1] != TRUTH
+            bold = bold and f"{found['value']:.3f}" == best[name]
+            cells.append(f"**{text}**" if bold else text)
         if set(cells) != {"–"}:
             lines.append(f"| {titles[row][0]} | {' | '.join(cells)} |")
     return lines
@@ -346,17 +344,16 @@ def _by_class(
     return lines
 
 
-def _best(
-    figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, group: str
-) -> str | None:
-    values = {
-        row: groups[group][name]["value"]
+def _best(figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, group: str) -> str:
+    """The best figure, as it is printed, of the rows that see no truth; "" where there is none."""
+    values = [
+        groups[group][name]["value"]
         for row, groups in figures.items()
-        if titles[row][1] != "truth" and groups[group].get(name) is not None
-    }
-    if not values or name == "energy_norm":
-        return None
-    return (min if MEASURES[name].lower else max)(values, key=values.__getitem__)
+        if titles[row][1] != TRUTH and groups[group].get(name) is not None
+    ]
+    if not values or name == "energy_norm":  # of a method's sharpness: not a figure of its own
+        return ""
+    return f"{(min if MEASURES[name].lower else max)(values):.3f}"
 
 
 def _told(found: Mapping[str, float]) -> str:

@@ -7,14 +7,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from caf_video.attention import METHODS, explain_clip, frame_influence, passed, sharp
+from caf_video.attention import METHODS, frame_influence
 from caf_video.data.manifest import read_manifest
 from caf_video.pipeline.opened import open_features, split_maps
 from caf_video.pipeline.study.synthetic import CLIPS_AT_ONCE, KnownClips
 from caf_video.training import ClipRun
 
-NORM, PER_FRAME = "feature-norm", "l2-caf"
-RIVALS = ("retrieval-grad-cam", "retrieval-grad-cam-abs")
+NORM, PER_FRAME, JOINT = "feature-norm", "l2-caf", "l2-caf-joint"
+RIVALS = (NORM, "retrieval-grad-cam", "retrieval-grad-cam-abs")
+METHOD, BASELINE, TRUTH = "method", "baseline", "truth"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +26,13 @@ class ClipRow:
         title: What people read.
         heat: Nowhere negative, on the grid, (n, t, h, w); None: it scores frames alone.
         frames: A score of each frame, (n, t); None: it says nothing of frames.
-        kind: "method"; "baseline", which sees no truth; "truth", which does.
+        kind: METHOD, BASELINE or TRUTH: the last has seen what it is measured by.
     """
 
     title: str
     heat: Tensor | None
     frames: Tensor | None
-    kind: str = "method"
+    kind: str = METHOD
 
 
 def clip_rows(known: KnownClips, *, seed: int = 0) -> dict[str, ClipRow]:
@@ -41,45 +42,31 @@ def clip_rows(known: KnownClips, *, seed: int = 0) -> dict[str, ClipRow]:
         known: The clips.
         seed: Of the row that orders cells at random.
     """
-    model, stored = known.run.model, known.stored
-    per_frame = in_parts(partial(METHODS[PER_FRAME].heat_of_frames, model), known)
+    model, center = known.run.model, mean_training_embedding(known.run)
+    rows = {}
+    for name, method in METHODS.items():
+        if method.clip_maps is None or "reference" in method.needs:
+            continue
+        heat = in_parts(partial(method.heat_of_frames, model, center=center), known)
+        # A filter's unit is shared out among the frames by its squares (maths 1.6).
+        frames = mass(heat.square() if name == JOINT else heat)
+        rows[name] = ClipRow(method.title, heat, frames, BASELINE if name in RIVALS else METHOD)
     norm = in_parts(partial(METHODS[NORM].heat_of_frames, model), known)
-    filters = in_parts(lambda maps: explain_clip(model, maps, filters="joint").filters, known)
-    center = mean_training_embedding(known.run)
-    through = passed(filters.to(known.maps), known.maps).cpu()
-    sharpened = torch.cat(
-        [
-            sharp(model, maps.to(known.maps.device), part.to(known.maps), center).cpu()
-            for maps, part in zip(
-                stored.split(CLIPS_AT_ONCE), filters.split(CLIPS_AT_ONCE), strict=True
-            )
-        ]
+    rows["feature-norm-squared"] = ClipRow(
+        "The same, squared", norm.square(), mass(norm.square()), BASELINE
     )
-    rows = {
-        PER_FRAME: ClipRow("L2-CAF, a filter a frame", per_frame, mass(per_frame)),
-        "joint": ClipRow(
-            "joint filter", filters.clamp(min=0), filters.double().square().sum(dim=(2, 3))
-        ),
-        "passed": ClipRow("passed", through, mass(through)),
-        "sharp": ClipRow("sharp", sharpened, mass(sharpened)),
-        NORM: ClipRow("norm of the map", norm, mass(norm), "baseline"),
-        "feature-norm-squared": ClipRow("norm²", norm.square(), mass(norm.square()), "baseline"),
-    }
-    for name in RIVALS:
-        heat = in_parts(partial(METHODS[name].heat_of_frames, model), known)
-        rows[name] = ClipRow(METHODS[name].title, heat, mass(heat), "baseline")
     influence = in_parts(partial(frame_influence, model), known)
-    rows["frame-influence"] = ClipRow("frame influence", None, influence, "baseline")
+    rows["frame-influence"] = ClipRow("Frame influence", None, influence, BASELINE)
     number = torch.arange(norm.shape[1], dtype=torch.float64).expand(norm.shape[:2])
-    rows["frame-number"] = ClipRow("frame number", None, number, "baseline")
+    rows["frame-number"] = ClipRow("Frame number", None, number, BASELINE)
     generator = torch.Generator().manual_seed(seed)
     random = torch.rand(norm.shape, generator=generator)
-    rows["random"] = ClipRow("random cells", random, mass(random), "baseline")
-    rows["center"] = ClipRow("centre first", center_first(norm), None, "baseline")
+    rows["random"] = ClipRow("Random cells", random, mass(random), BASELINE)
+    rows["center"] = ClipRow("Centre first", center_first(norm), None, BASELINE)
     difference = (known.maps - known.neutral).norm(dim=2).cpu()
-    rows["ceiling"] = ClipRow("‖A − A₀‖, the ceiling", difference, mass(difference), "truth")
+    rows["ceiling"] = ClipRow("‖A − A₀‖, the ceiling", difference, mass(difference), TRUTH)
     inside = cells_in_box(known)
-    rows["box"] = ClipRow("the box itself", inside, None, "truth")
+    rows["box"] = ClipRow("The box itself", inside, None, TRUTH)
     return rows
 
 
