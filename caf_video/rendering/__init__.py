@@ -13,7 +13,13 @@ from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
-from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
+from caf_video.rendering.strip import (
+    ClipCaption,
+    NeighbourRow,
+    clip_strip,
+    frame_title,
+    one_above_another,
+)
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
@@ -32,8 +38,9 @@ __all__ = [
     "draw_box",
     "frame_title",
     "heat_legend",
-    "localization_sheet",
     "interval_panels",
+    "localization_sheet",
+    "one_above_another",
     "overlay",
     "render_report",
     "threshold_curves",

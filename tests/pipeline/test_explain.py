@@ -140,3 +140,28 @@ def test_written_filters_are_those_found_and_the_strip_is_drawn_from_them(
         for timestep in range(3):
             left, right = sides(column(picture, timestep, captioned=True))
             assert left > 500 and right == 0
+
+
+def test_one_filter_for_a_clip_says_which_frame_in_record_file_and_strip(
+    known_run, tmp_path
+) -> None:
+    (one,) = explain_clips(known_run.folder, ["right_b"], filters="joint")
+    shares = one.filters.square().sum(dim=(1, 2)).numpy()
+    assert shares.sum() == pytest.approx(1) and one.losses.shape == (1,)
+    assert shares[2] == max(shares)  # the last frame counts most in these embeddings
+    record = one.record()
+    assert record["filters"] == "joint" and record["loss"] == pytest.approx(one.losses[0])
+    assert record["settled"] is True and record["steps"] == one.steps[0]
+    assert [frame["share"] for frame in record["frames"]] == pytest.approx(shares)
+    assert set(record["frames"][0]) == {"frame_index", "time_seconds", "share", "influence"}
+
+    (strip,) = write_explanations([one], tmp_path)
+    stored = np.load(tmp_path / "right_b.npz")
+    assert stored["frame_shares"] == pytest.approx(shares)
+    assert np.array_equal(stored["filters"], one.filters.numpy())
+
+    one_hot = torch.zeros(3, 2, 4)
+    one_hot[0, :, 0], one_hot[1, :, 0], one_hot[2, :, 3] = 0.7, 0.05, -0.7
+    drawn = draw_clip(replace(one, filters=one_hot), captioned=False)
+    lit = [sides(column(drawn, timestep, captioned=False)) for timestep in range(3)]
+    assert lit[0][0] > 500 and lit[1] == (0, 0) == lit[2]  # of the clip's maximum; positive only
