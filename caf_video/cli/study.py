@@ -1,4 +1,4 @@
-"""Ask whether attention is true: each study leaves a table, JSON and a picture."""
+"""`caf-video study …`: the paper's tables and ablations, each a table, a record and pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,19 @@ import typer
 
 from caf_video.cli.console import out, track
 
-app = typer.Typer(
+study = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Ask whether attention is true: each study leaves a table, JSON and a picture.",
+    help="The paper's tables and ablations: a table, a record and pictures each.",
 )
 
 
-@app.callback()
-def study() -> None:
+@study.callback()
+def studies() -> None:
     """Keep the studies sub-commands, however few there are."""
 
 
-@app.command()
+@study.command()
 def attention(
     runs: Annotated[
         list[Path],
@@ -29,9 +29,11 @@ def attention(
             "of several sets, or both.",
         ),
     ],
-    folder: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
     seed: Annotated[int, typer.Option(help="Of the resamples and the random row.")] = 0,
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the table, the record and pictures.")
+    ] = Path("runs/study"),
 ) -> None:
     """Every method on synthetic clips, where the evidence is known in place and time.
 
@@ -39,9 +41,11 @@ def attention(
     really changed the embedding: by class, and right and wrong retrievals apart. Extracts the
     features of the clips' neutral copies first.
     """
-    from caf_video.pipeline.study.attention import study_attention
+    from caf_video.pipeline.study.attention import NAME, study_attention
+    from caf_video.pipeline.study.written import prepare, write_study
 
-    done = study_attention(runs, folder, split=split, seed=seed, track=track)
-    out.print(done.markdown, markup=False, highlight=False, soft_wrap=True)
-    for file in done.files:
-        out.print(str(file), markup=False, highlight=False, soft_wrap=True)
+    prepare(folder, NAME)
+    done = study_attention(runs, split=split, seed=seed, track=track)
+    paths = write_study(done, folder)
+    out.print(done.markdown(), markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Written: {', '.join(map(str, paths))}", soft_wrap=True)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from caf_video.errors import InputError
 
-LINES = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3", "#b8a01e", "#3aa0b8", "#8b8f98")
+LINE_COLOURS = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3", "#b8a01e", "#3aa0b8", "#8b8f98")
 _REFERENCE_DASHES = ((4, 3), (1, 2), (6, 2, 1, 2))
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -56,7 +56,7 @@ def training_curves(
     Raises:
         InputError: If nothing was logged, or steps and values differ in length.
     """
-    return picture_of(training_figure(series, references or {}))
+    return figure_picture(training_figure(series, references or {}))
 
 
 @rc_context(STYLE)
@@ -95,7 +95,7 @@ def threshold_curves(
     Raises:
         InputError: If there is nothing to draw, or thresholds and accuracies differ in length.
     """
-    return picture_of(threshold_figure(panels, subtitle))
+    return figure_picture(threshold_figure(panels, subtitle))
 
 
 @rc_context(STYLE)
@@ -112,8 +112,8 @@ def threshold_figure(
             if x.shape != y.shape or x.ndim != 1 or not x.size:
                 raise InputError(f"{name}: {x.size} thresholds but {y.size} accuracies")
             best = int(y.argmax())
-            colour = LINES[number % len(LINES)]
-            dashes = "-" if number < len(LINES) else "--"
+            colour = LINE_COLOURS[number % len(LINE_COLOURS)]
+            dashes = "-" if number < len(LINE_COLOURS) else "--"
             axis.plot(x, y, dashes, color=colour, lw=1.6, label=f"{name}, best {y[best]:.3f}")
             axis.plot(x[best], y[best], "o", color=colour, ms=4)
         axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
@@ -134,7 +134,8 @@ def _panels(count: int, *, width: float = 4.8) -> tuple[Figure, Sequence[Axes]]:
 
 
 @rc_context(STYLE)
-def picture_of(figure: Figure) -> Image.Image:
+def figure_picture(figure: Figure) -> Image.Image:
+    """A figure of this style as a picture."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return Image.open(buffer).convert("RGB")
@@ -148,7 +149,7 @@ def _draw_panel(
 ) -> None:
     missing = 0
     for number, (group, steps, values) in enumerate(lines):
-        colour = LINES[number % len(LINES)]
+        colour = LINE_COLOURS[number % len(LINE_COLOURS)]
         label = group or quantity
         missing += int((~np.isfinite(values)).sum())
         if len(values) < _MANY:

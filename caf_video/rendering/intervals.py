@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from caf_video.errors import InputError
-from caf_video.rendering.curves import LINES, STYLE, picture_of
+from caf_video.rendering.curves import LINE_COLOURS, STYLE, figure_picture
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def interval_panels(panels: Sequence[IntervalPanel]) -> Image.Image:
     Raises:
         InputError: There is nothing to draw.
     """
-    return picture_of(interval_figure(panels))
+    return figure_picture(interval_figure(panels))
 
 
 @rc_context(STYLE)
@@ -49,7 +49,7 @@ def interval_figure(panels: Sequence[IntervalPanel]) -> Figure:
         for height, name in enumerate(reversed(names)):
             if name in panel.rows:
                 value, low, high = panel.rows[name]
-                colour = LINES[names.index(name) % len(LINES)]
+                colour = LINE_COLOURS[names.index(name) % len(LINE_COLOURS)]
                 axis.plot([low, high], [height, height], color=colour, lw=2.2, alpha=0.55)
                 axis.plot(value, height, "o", color=colour, ms=4.5)
         axis.set_yticks(range(len(names)), list(reversed(names)))

@@ -10,6 +10,7 @@ from caf_video.pipeline.study import synthetic
 from caf_video.pipeline.study.attention import study_attention
 from caf_video.pipeline.study.clip_rows import cells_in_box, center_first
 from caf_video.pipeline.study.synthetic import know
+from caf_video.pipeline.study.written import prepare, write_study
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,10 @@ def with_copies(known_run, copies):
 
 @pytest.fixture(scope="module")
 def study(with_copies, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    return study_attention([with_copies.folder], folder), folder
+    folder = prepare(tmp_path_factory.mktemp("study"), "attention")
+    done = study_attention([with_copies.folder])
+    write_study(done, folder)
+    return done, folder
 
 
 def test_the_figures_are_those_on_paper(study, with_copies) -> None:
@@ -74,18 +77,18 @@ def test_the_figures_are_those_on_paper(study, with_copies) -> None:
 def test_the_table_names_every_row_and_prints_the_best_in_bold(study) -> None:
     done, folder = study
     text = (folder / "attention.md").read_text()
-    assert text == done.markdown
+    assert text == done.markdown()
     for title in ("L2-CAF, one filter a clip", "Frame number", "Random cells", "The box itself"):
         assert f"| {title} |" in text
     assert "**1.000 [1.000, 1.000]**" in text
     assert "R@1 0.714 (chance" in text
-    for heading in ("All clips", "Right retrievals", "Wrong retrievals", "Pointing by class"):
+    for heading in ("Where and when", "Masked, wrong retrievals", "Pointing, by class"):
         assert heading.lower() in text.lower()
 
 
-def test_two_runs_of_one_set_are_averaged_clip_by_clip(with_copies, study, tmp_path) -> None:
+def test_two_runs_of_one_set_are_averaged_clip_by_clip(with_copies, study) -> None:
     once, _ = study
-    twice = study_attention([with_copies.folder] * 2, tmp_path / "twice")
+    twice = study_attention([with_copies.folder] * 2)
     for measure, found in once.record["figures"]["l2-caf-joint"]["all"].items():
         again = twice.record["figures"]["l2-caf-joint"]["all"][measure]
         assert again["value"] == pytest.approx(found["value"]), measure

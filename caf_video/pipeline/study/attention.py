@@ -6,7 +6,7 @@ OUT/attention.png    the main figures with their intervals
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,68 +30,29 @@ from caf_video.evaluation import (
     when_auc,
 )
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
-from caf_video.pipeline.study.clip_rows import NORM, PER_FRAME, TRUTH, ClipRow, clip_rows
+from caf_video.pipeline.study.attention_tables import (
+    ALL,
+    MEASURES,
+    PICTURED,
+    RIGHT,
+    WRONG,
+    Figures,
+    Titles,
+    tables,
+)
+from caf_video.pipeline.study.clip_rows import NORM, PER_FRAME, ClipRow, clip_rows
 from caf_video.pipeline.study.synthetic import KnownClips, know
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import IntervalPanel, interval_panels
 
 Measured = dict[str, PerClip]  # by measure
-Figures = dict[str, dict[str, dict[str, Any]]]  # by row, by group of clips, by measure
 
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured.
-
-    Attributes:
-        title: What people read.
-        lower: Whether less is better.
-    """
-
-    title: str
-    lower: bool = False
-
-
-MEASURES = {
-    "pointing": Measure("pointing"),
-    "energy": Measure("energy"),
-    "energy_norm": Measure("energy of the norm, as sharp"),
-    "single_maximum": Measure("single maximum"),
-    "when_auc": Measure("when-AUC"),
-    "heaviest": Measure("heaviest frame counts"),
-    "causal_cosine": Measure("cosine, causal share"),
-    "effect_correlation": Measure("correlation, causal effect"),
-    "deletion_zeros": Measure("deletion, zeros", lower=True),
-    "deletion_neutral": Measure("deletion, neutral", lower=True),
-    "insertion_zeros": Measure("insertion, zeros"),
-    "insertion_neutral": Measure("insertion, neutral"),
-    "recall_zeros": Measure("R@1 less 10 %, zeros", lower=True),
-    "recall_neutral": Measure("R@1 less 10 %, neutral", lower=True),
-}
-WHERE_AND_WHEN = tuple(MEASURES)[:8]
-MASKED = tuple(MEASURES)[8:]
-PICTURED = ("pointing", "single_maximum", "when_auc", "causal_cosine", "recall_zeros")
-
-ALL, RIGHT, WRONG = "all", "right", "wrong"
-
-
-@dataclass(frozen=True)
-class AttentionStudy:
-    """What the study found: `record` as in attention.json, and its files."""
-
-    record: dict[str, Any]
-    markdown: str
-    files: tuple[Path, ...]
+NAME = "attention"
 
 
 def study_attention(
-    runs: Sequence[Path],
-    out: Path,
-    *,
-    split: str = "test",
-    seed: int = 0,
-    track: Track = quietly,
-) -> AttentionStudy:
+    runs: Sequence[Path], *, split: str = "test", seed: int = 0, track: Track = quietly
+) -> Study:
     """Measure every method on the synthetic clips of one or several runs.
 
     Runs that were trained on the same clips, with other seeds, are averaged clip by clip; those of
@@ -99,14 +60,12 @@ def study_attention(
 
     Args:
         runs: Folders of training runs of clips from `caf-video synth`.
-        out: Folder for the results.
         split: val or test, of which there are neutral copies.
         seed: Of the resamples, and of the row that is random.
 
     Raises:
         CafVideoError: A run cannot be opened, or its clips have no truth or no neutral copies.
     """
-    folder = output_folder(out)
     sets: dict[Path, list[dict[str, Measured]]] = {}
     groups: dict[Path, list[dict[str, np.ndarray]]] = {}
     described, titles = [], {}
@@ -132,12 +91,9 @@ def study_attention(
         "figures": figures,
         "differences": _differences(bootstrap, list(sets.values())),
     }
-    text = markdown(record, titles)
-    files = tuple(folder / f"attention.{suffix}" for suffix in ("md", "json", "png"))
-    write_text(files[0], text)
-    write_json(files[1], record)
-    write_picture(files[2], interval_panels(_panels(figures, titles)))
-    return AttentionStudy(record, text, files)
+    return Study(
+        NAME, tables(record, titles), record, {"": interval_panels(_panels(figures, titles))}
+    )
 
 
 def measure_row(row: ClipRow, known: KnownClips, norm: ClipRow) -> Measured:
@@ -268,7 +224,7 @@ def _described(
     }
 
 
-def _panels(figures: Figures, titles: Mapping[str, tuple[str, str]]) -> list[IntervalPanel]:
+def _panels(figures: Figures, titles: Titles) -> list[IntervalPanel]:
     panels = []
     for name in PICTURED:
         rows = {
@@ -279,82 +235,3 @@ def _panels(figures: Figures, titles: Mapping[str, tuple[str, str]]) -> list[Int
         direction = "lower is better" if MEASURES[name].lower else ""
         panels.append(IntervalPanel(MEASURES[name].title, rows, direction))
     return panels
-
-
-def markdown(record: Mapping[str, Any], titles: Mapping[str, tuple[str, str]]) -> str:
-    """The tables and what they hold for. The best of the rows that see no truth is in bold."""
-    figures = record["figures"]
-    lines = ["# Is the map true?", "", f"`{record['command']}`", ""]
-    for run in record["runs"]:
-        lines.append(
-            f"* {run['run']}: seed {run['seed']}, {run['n']} clips, R@1 {run['recall@1']:.3f} "
-            f"(chance {run['chance']:.3f}; of the neutral copies "
-            f"{run['recall@1_neutral_copies']:.3f})"
-        )
-    lines += [
-        "",
-        "Means over clips, or over frames with visible evidence, and 95 % bootstrap intervals, "
-        "paired by clip. Bold: the best of the rows that see no truth.",
-    ]
-    for group in (ALL, RIGHT, WRONG):
-        lines += ["", f"## {group.capitalize()} retrievals" if group != ALL else "## All clips"]
-        for names in (WHERE_AND_WHEN, MASKED):
-            lines += ["", *_table(figures, titles, names, group)]
-    classes = [group for group in next(iter(figures.values())) if group.startswith("class ")]
-    for name in ("pointing", "causal_cosine", "when_auc"):
-        lines += ["", f"## {MEASURES[name].title} by class", ""]
-        lines += _by_class(figures, titles, name, classes)
-    return "\n".join(lines) + "\n"
-
-
-def _table(
-    figures: Figures, titles: Mapping[str, tuple[str, str]], names: Sequence[str], group: str
-) -> list[str]:
-    shown = [
-        name
-        for name in names
-        if any(groups[group].get(name) is not None for groups in figures.values())
-    ]
-    best = {name: _best(figures, titles, name, group) for name in shown}
-    heads = [MEASURES[name].title + (" ↓" if MEASURES[name].lower else "") for name in shown]
-    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(shown) + 1) + "|"]
-    for row, groups in figures.items():
-        cells = []
-        for name in shown:
-            found = groups[group].get(name)
-            text = "–" if found is None else _told(found)
-            bold = found is not None and titles[row][1] != TRUTH
-            bold = bold and f"{found['value']:.3f}" == best[name]
-            cells.append(f"**{text}**" if bold else text)
-        if set(cells) != {"–"}:
-            lines.append(f"| {titles[row][0]} | {' | '.join(cells)} |")
-    return lines
-
-
-def _by_class(
-    figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, classes: Sequence[str]
-) -> list[str]:
-    heads = [group.removeprefix("class ") for group in classes]
-    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for row, groups in figures.items():
-        values = [groups[group].get(name) for group in classes]
-        if any(values):
-            cells = ["–" if one is None else f"{one['value']:.2f}" for one in values]
-            lines.append(f"| {titles[row][0]} | {' | '.join(cells)} |")
-    return lines
-
-
-def _best(figures: Figures, titles: Mapping[str, tuple[str, str]], name: str, group: str) -> str:
-    """The best figure, as it is printed, of the rows that see no truth; "" where there is none."""
-    values = [
-        groups[group][name]["value"]
-        for row, groups in figures.items()
-        if titles[row][1] != TRUTH and groups[group].get(name) is not None
-    ]
-    if not values or name == "energy_norm":  # of a method's sharpness: not a figure of its own
-        return ""
-    return f"{(min if MEASURES[name].lower else max)(values):.3f}"
-
-
-def _told(found: Mapping[str, float]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
