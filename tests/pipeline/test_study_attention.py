@@ -1,16 +1,49 @@
 """The study of attention on a run that is known on paper: evidence on the left, in late frames."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from caf_video.data.features import ClipFeatures, FeatureStore
+from caf_video.data.manifest import Clip, write_manifest
+from caf_video.errors import CafVideoError
+from caf_video.pipeline.opened import open_run
+from caf_video.pipeline.progress import quietly
 from caf_video.pipeline.study import synthetic
 from caf_video.pipeline.study.attention import study_attention
-from caf_video.pipeline.study.clip_rows import cells_in_box, center_first
-from caf_video.pipeline.study.synthetic import know
+from caf_video.pipeline.study.clip_rows import (
+    cells_in_box,
+    center_first,
+    mean_training_embedding,
+)
+from caf_video.pipeline.study.synthetic import know, neutral_features, synthetic_folder
 from caf_video.pipeline.study.written import prepare, write_study
+
+
+def test_the_mean_embedding_is_of_the_clips_trained_on_by_loops(known_run) -> None:
+    run = open_run(known_run.folder)
+    rows = [
+        run.model(known_run.store.read(clip.clip_id).middle_frames().feature_maps[None].float())[0]
+        for clip in known_run.clips
+        if clip.split == "train"
+    ]
+    assert len(rows) == 6
+    torch.testing.assert_close(mean_training_embedding(run), torch.stack(rows).mean(dim=0))
+
+
+def test_clips_without_truth_or_copies_beside_them_are_one_clear_line(known_run, tmp_path) -> None:
+    path = tmp_path / "clips" / "session" / "one.mp4"
+    clip = Clip("one", path, "stop_sign", session="session", split="test")
+    (tmp_path / "boxes.csv").touch()
+    with pytest.raises(CafVideoError, match=f"no neutral.csv in {tmp_path}.*`caf-video synth`"):
+        synthetic_folder([clip])
+    write_manifest([replace(clip, clip_id="other")], tmp_path / "neutral.csv")
+    assert synthetic_folder([clip]) == tmp_path
+    run = open_run(known_run.folder)
+    with pytest.raises(CafVideoError, match="has 0 of the 1 clips of test"):
+        neutral_features(run, known_run.store, [clip], tmp_path, "test", quietly)
 
 
 @pytest.fixture(scope="module")
