@@ -95,13 +95,8 @@ def _table(
     best = {name: _best(figures, titles, name, group) for name in shown}
     rows = []
     for row, groups in figures.items():
-        cells = []
-        for name in shown:
-            figure = groups[group].get(name)
-            text = "–" if figure is None else _told(figure)
-            bold = figure is not None and titles[row][1] != TRUTH
-            bold = bold and f"{figure['value']:.3f}" == best[name]
-            cells.append(f"**{text}**" if bold else text)
+        seen_truth = titles[row][1] == TRUTH
+        cells = [_cell(groups[group].get(name), "" if seen_truth else best[name]) for name in shown]
         if set(cells) - {"–"}:
             rows.append([titles[row][0], *cells])
     heads = [MEASURES[name].title + (" ↓" if MEASURES[name].lower else "") for name in shown]
@@ -131,5 +126,9 @@ def _best(figures: Figures, titles: Titles, name: str, group: str) -> str:
     return f"{(min if MEASURES[name].lower else max)(values):.3f}"
 
 
-def _told(found: Mapping[str, float]) -> str:
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _cell(figure: Mapping[str, float] | None, best: str) -> str:
+    if figure is None:
+        return "–"
+    text = f"{figure['value']:.3f}"
+    told = f"{text} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"**{told}**" if text == best else told
