@@ -34,7 +34,7 @@ FOR = {
     **{("data", name): {"recurrent"} for name in ("features", "hdd")},
     **{("data", name): IMAGES for name in ("cub", "cars", "folder")},
     **{("tuning", name): {"classifier"} for name in ("acol", "adl")},
-    **{("experiment", name): {"recurrent"} for name in ("demo", "hdd")},
+    **{("experiment", name): {"recurrent"} for name in ("demo", "hdd", "two_events")},
     ("experiment", "pictures"): IMAGES,
     **{("experiment", name): {"classifier"} for name in ("cub_acol", "cub_resnet50_se")},
     ("optimizer", "sgd_steps"): {"classifier"},

@@ -28,6 +28,14 @@ DEFAULT_CHANNELS, DEFAULT_GRID = 1280, (8, 14)
 
 def synth(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for clips and manifest.")],
+    clip_set: Annotated[
+        str,
+        typer.Option(
+            "--set",
+            help="one-event: one object decides the class; two-events: two events in either order, "
+            "of which one decides (extract --timesteps 6, train experiment=two_events).",
+        ),
+    ] = "one-event",
     train_sessions: Annotated[int, typer.Option(help="Sessions to train on.", min=0)] = 50,
     val_sessions: Annotated[int, typer.Option(help="Sessions to choose a model by.", min=0)] = 10,
     test_sessions: Annotated[int, typer.Option(help="Sessions to test on.", min=0)] = 20,
@@ -35,14 +43,17 @@ def synth(
 ) -> None:
     """Render synthetic driving clips with a known truth.
 
-    Writes mp4 files, manifest.csv and boxes.csv, the boxes of the evidence. Each session holds one
-    clip of every event class. What is rendered already stays.
+    Writes mp4 files, manifest.csv and boxes.csv, the boxes of the evidence; of the val and test
+    clips a copy with all evidence painted out, listed in neutral.csv; of two events the boxes of
+    the one that does not decide, others.csv. Each session holds one clip of every event class, or
+    two of each with two events. What is rendered already stays.
     """
     from caf_video.pipeline.results import output_folder
     from caf_video.synthetic import write_driving_clips
 
     manifest = write_driving_clips(
         output_folder(folder),
+        clip_set=clip_set,
         train_sessions=train_sessions,
         val_sessions=val_sessions,
         test_sessions=test_sessions,

@@ -11,6 +11,7 @@ from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.curves import threshold_curves, training_curves
 from caf_video.rendering.footer import Footer
 from caf_video.rendering.image_file import RenderingError, write_image
+from caf_video.rendering.intervals import IntervalPanel, interval_panels
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
@@ -39,6 +40,7 @@ __all__ = [
     "ClipCaption",
     "Footer",
     "GalleryItem",
+    "IntervalPanel",
     "NeighbourRow",
     "RenderingError",
     "Report",
@@ -53,6 +55,7 @@ __all__ = [
     "frame_title",
     "heat_legend",
     "heat_over",
+    "interval_panels",
     "localization_sheet",
     "one_above_another",
     "overlay",

@@ -7,7 +7,7 @@ Imports: data, for the manifest, boxes and image sets; cv2, av and PIL from outs
 Law: with its evidence painted out a clip does not depend on the class, and differs only in the box.
 """
 
-from caf_video.synthetic.clips import SyntheticClipsError, write_driving_clips
+from caf_video.synthetic.clips import CLIP_SETS, SyntheticClipsError, write_driving_clips
 from caf_video.synthetic.picture_scene import (
     PICTURE_CLASSES,
     RenderedPicture,
@@ -16,11 +16,14 @@ from caf_video.synthetic.picture_scene import (
 from caf_video.synthetic.pictures import PicturesError, write_pictures
 from caf_video.synthetic.render import RenderedClip, render_clip
 from caf_video.synthetic.world.events import EVENT_CLASSES, OPPOSITES
+from caf_video.synthetic.world.two_events import TWO_EVENT_CLASSES
 
 __all__ = [
+    "CLIP_SETS",
     "EVENT_CLASSES",
     "OPPOSITES",
     "PICTURE_CLASSES",
+    "TWO_EVENT_CLASSES",
     "PicturesError",
     "RenderedClip",
     "RenderedPicture",

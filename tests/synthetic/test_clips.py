@@ -19,7 +19,7 @@ from caf_video.synthetic import (
     write_driving_clips,
 )
 from caf_video.synthetic import clips as clips_module
-from caf_video.synthetic.clips import driving_clips
+from caf_video.synthetic.clips import TWO_EVENTS, driving_clips
 
 SEED = 9_000
 
@@ -71,6 +71,45 @@ def test_a_clip_is_a_small_mp4_of_twelve_frames_at_4_fps(written: Path) -> None:
             assert (stream.width, stream.height, stream.frames) == (448, 256, 12)
             assert float(stream.average_rate) == 4.0
         assert path.stat().st_size < 250_000
+
+
+def test_val_and_test_clips_have_neutral_copies_that_differ_in_the_box_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two events both are painted out, and both are in the tables of boxes."""
+    some = (
+        list(driving_clips(0, 1, 0, SEED, TWO_EVENTS))[:2]
+        + list(driving_clips(1, 0, 0, SEED, TWO_EVENTS))[:1]
+    )
+    monkeypatch.setattr(clips_module, "driving_clips", lambda *_: iter(some))
+    manifest = write_driving_clips(tmp_path, clip_set=TWO_EVENTS, workers=1)
+    clips = {clip.clip_id: clip for clip in read_manifest(manifest)}
+    copies = read_manifest(tmp_path / "neutral.csv")
+    assert [clip.clip_id for clip in copies] == [job.clip_id for job in some[:2]]
+    truths = [read_boxes(tmp_path / name) for name in ("boxes.csv", "others.csv")]
+    for copy in copies:
+        clip = clips[copy.clip_id]
+        assert (copy.label, copy.session, copy.split) == (clip.label, clip.session, "val")
+        one, other = read_frames(clip.path).astype(int), read_frames(copy.path).astype(int)
+        difference = np.abs(one - other).max(axis=-1)
+        for truth in truths:
+            boxes, visible = truth[copy.clip_id]
+            assert visible.sum() == 4
+            for frame in np.flatnonzero(visible):
+                x1, y1, x2, y2 = boxes[frame].astype(int)
+                assert (difference[frame, y1:y2, x1:x2] > 12).mean() > 0.05
+                difference[frame, max(y1 - 24, 0) : y2 + 24, max(x1 - 24, 0) : x2 + 24] = 0
+        assert np.percentile(difference, 99.9) < 25  # but for what compression makes of it
+    lost = copies[0].path
+    content = lost.read_bytes()
+    lost.unlink()
+    write_driving_clips(tmp_path, clip_set=TWO_EVENTS, workers=1)
+    assert lost.read_bytes() == content
+
+
+def test_an_unknown_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no set of clips 'three'; there are one-event, two-"):
+        write_driving_clips(tmp_path, clip_set="three")
 
 
 def test_writing_resumes_and_renders_only_what_is_missing(written: Path) -> None:

@@ -35,7 +35,8 @@ def open_array(file: Path) -> np.ndarray:
         raise EventError(f"cannot read {file}: {error.strerror or error}") from error
     except _NO_ARRAY as error:
         raise EventError(
-            f"{file} is not an array of numbers (a pickle, an archive, or damaged): it is not opened"
+            f"{file} is not an array of numbers (a pickle, an archive, or damaged): "
+            "it is not opened"
         ) from error
 
 

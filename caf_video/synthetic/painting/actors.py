@@ -38,7 +38,7 @@ class Actors:
     def things(self, states: ActorStates, frame: int) -> Iterator[Thing]:
         """What to draw in a frame."""
         yield self._lead_car(states, frame)
-        yield self._sign(states)
+        yield self._sign(states.sign[frame])
         yield self._signal_head(states)
         yield from self._whoever_crosses(states, frame)
         yield from self._whoever_joins(states, frame)
@@ -52,17 +52,17 @@ class Actors:
 
         return Thing(z, draw)
 
-    def _sign(self, states: ActorStates) -> Thing:
+    def _sign(self, carried: str) -> Thing:
         place = self._place
         x, y, z = sign_at(place)
         half = place.sign_width_metres / 2
 
         def draw(image: np.ndarray, camera: Camera, frame: int) -> None:
             self._signpost.draw(image, camera, frame)
-            if states.sign != "none":
+            if carried != "none":
                 left, bottom = camera.pixel(x - half, y - half, z)
                 right, top = camera.pixel(x + half, y + half, z)
-                self._sign_picture(states.sign).paste(image, (left, top, right, bottom))
+                self._sign_picture(carried).paste(image, (left, top, right, bottom))
 
         return Thing(z, draw)
 

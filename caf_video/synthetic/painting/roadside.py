@@ -61,7 +61,7 @@ class Signal:
         if lit != "dark":
             shine, down = _LENSES[lit]
             at = (float(middle[0]), float(middle[1] + down * metre))
-            glow(image, at, 0.5 * metre, shine, 0.65 + 0.25 * self._darkness)
+            glow(image, at, 0.5 * metre, shine, 0.85 + 0.15 * self._darkness)
 
 
 def _signal_pieces(
@@ -76,12 +76,14 @@ def _signal_pieces(
     ):
         reach = np.array(SIGNAL_METRES) / 2 - [inset_x, inset_y]
         yield corners * reach, light.paint(colour, distance_metres)
-    for name, (colour, down) in _LENSES.items():
+    # The lit lens last: it outshines the others' rims.
+    for name, (colour, down) in sorted(_LENSES.items(), key=lambda lens: lens[0] == lit):
         center = np.array([0.0, down])
         yield center + _DISC * 0.24, light.paint(np.full(3, 0.03), distance_metres)
         if name == lit:
-            yield center + _DISC * 0.225, to_rgb(light.fade(colour, distance_metres * 0.3))
-            yield center + _DISC * 0.13, to_rgb(colour * 0.45 + 0.55)
+            # Nearly a cell wide, and no haze pales it: else red and green are hardly told apart.
+            yield center + _DISC * 0.32, to_rgb(colour)
+            yield center + _DISC * 0.12, to_rgb(colour * 0.7 + 0.3)
         else:
             yield center + _DISC * 0.21, light.paint(colour * 0.16 + 0.02, distance_metres)
 

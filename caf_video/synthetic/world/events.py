@@ -40,9 +40,10 @@ class ActorStates:
     Attributes:
         lead_lateral: Metres right of the middle of the ego lane, (12,).
         brake: Whether the lead car's brake lamps are lit, (12,) bool.
-        sign: What the signpost carries.
+        sign: What the signpost carries in each frame.
         signal: Colour of the signal in each frame: "red", "green", "dark", or "none": no signal.
-        crosser_lateral: Metres right of the middle of the ego lane, (12,); None: nobody crosses.
+        crosser_lateral: Metres right of the middle of the ego lane, (12,), NaN in frames in which
+            nobody is there; None: nobody crosses.
         joiner_lateral: The same of the car that joins or leaves our lane.
         actor: The one that the event changes: "lamps", "sign", "signal", "crosser" or "joiner";
             "" if none.
@@ -51,7 +52,7 @@ class ActorStates:
 
     lead_lateral: np.ndarray
     brake: np.ndarray
-    sign: str
+    sign: tuple[str, ...]
     signal: tuple[str, ...]
     crosser_lateral: np.ndarray | None
     joiner_lateral: np.ndarray | None
@@ -64,7 +65,7 @@ def neutral_states(place: Place) -> ActorStates:
     return ActorStates(
         lead_lateral=place.lead_lateral,
         brake=np.zeros(FRAMES, dtype=bool),
-        sign=place.sign_neutral,
+        sign=(place.sign_neutral,) * FRAMES,
         signal=place.signal_neutral,
         crosser_lateral=None,
         joiner_lateral=None,
@@ -80,7 +81,7 @@ def event_states(event_class: str, place: Place) -> ActorStates:
     before = frames < place.switch_time
     always = np.ones(FRAMES, dtype=bool)
     if event_class in ("stop_sign", "railway_crossing"):
-        return replace(neutral, sign=event_class, actor="sign", telling=always)
+        return replace(neutral, sign=(event_class,) * FRAMES, actor="sign", telling=always)
     if event_class in ("light_to_green", "light_to_red"):
         first, then = ("red", "green") if event_class == "light_to_green" else ("green", "red")
         signal = tuple(first if early else then for early in before)

@@ -1,12 +1,15 @@
 """Which seeds a set is rendered from: no session is in two splits, whatever the seed."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from caf_video.errors import InputError
 
 SESSIONS_PER_SPLIT = 100_000
+
+Event = TypeVar("Event")
 
 
 def sessions_of_splits(train: int, val: int, test: int, *, seed: int) -> Iterator[tuple[str, int]]:
@@ -25,8 +28,10 @@ def sessions_of_splits(train: int, val: int, test: int, *, seed: int) -> Iterato
         yield from ((split, session) for session in range(first, first + count))
 
 
-def shuffled_places(classes: Sequence[str], session: int, stream: int) -> Iterator[tuple[str, int]]:
-    """Each class of a session with the place of the session that it happens at.
+def shuffled_places(
+    classes: Sequence[Event], session: int, stream: int
+) -> Iterator[tuple[Event, int]]:
+    """Each class, or pair of classes, of a session with the place that it happens at.
 
     Args:
         stream: Of random numbers: another one, another order.

@@ -29,7 +29,7 @@ def lead_at(place: Place, states: ActorStates, frame: int) -> tuple[float, float
 
 def joiner_at(place: Place, states: ActorStates, frame: int) -> tuple[float, float] | None:
     """World (x, z) of the rear of the car that joins or leaves our lane."""
-    if states.joiner_lateral is None:
+    if states.joiner_lateral is None or np.isnan(states.joiner_lateral[frame]):
         return None
     z = float(place.position_metres[frame] + place.joiner_gap_metres)
     return float(states.joiner_lateral[frame] + place.bend_at(z)), z
@@ -49,7 +49,7 @@ def signal_at(place: Place) -> np.ndarray:
 
 def crosser_at(place: Place, states: ActorStates, frame: int) -> np.ndarray | None:
     """World (x, 0, z) of the feet of whoever crosses."""
-    if states.crosser_lateral is None:
+    if states.crosser_lateral is None or np.isnan(states.crosser_lateral[frame]):
         return None
     z = place.crosser.z
     return np.array([states.crosser_lateral[frame] + place.bend_at(z), 0.0, z])
@@ -79,7 +79,9 @@ def _box(place: Place, states: ActorStates, actor: str, frame: int) -> np.ndarra
     camera = camera_at(place, frame)
     if actor == "sign":
         half = place.sign_width_metres / 2
-        return None if states.sign == "none" else _upright(camera, sign_at(place), half, half)
+        return (
+            None if states.sign[frame] == "none" else _upright(camera, sign_at(place), half, half)
+        )
     if actor == "signal":
         if states.signal[frame] == "none":
             return None
