@@ -16,10 +16,10 @@ from caf_video.localization.gates import (
     true_class_ranks,
 )
 from caf_video.localization.geometry import Geometry
-from caf_video.localization.heatmaps import upsample
 from caf_video.localization.protocols import (
     PROTOCOLS,
     Protocol,
+    enlarge,
     localize,
     measure,
     measure_all,
@@ -36,6 +36,7 @@ __all__ = [
     "Geometry",
     "box_iou",
     "cam_boxes",
+    "enlarge",
     "estimate",
     "estimates",
     "gate",
@@ -47,5 +48,4 @@ __all__ = [
     "sweep",
     "threshold_curve",
     "true_class_ranks",
-    "upsample",
 ]

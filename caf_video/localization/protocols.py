@@ -15,8 +15,8 @@ from caf_video.errors import InputError
 from caf_video.localization.adl import adl_box
 from caf_video.localization.boxes import box_iou, require_ground_truth
 from caf_video.localization.cam import cam_box
+from caf_video.localization.enlarging import Enlarge, Size, cubically, cubically_twice, linearly
 from caf_video.localization.geometry import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, Geometry
-from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
 from caf_video.localization.simple import simple_box
 
@@ -31,6 +31,7 @@ class Protocol:
         name: Its key in PROTOCOLS.
         geometry: What of an image the network is shown, and where boxes are compared.
         convention: Of the IoU, see `box_iou`.
+        enlarge: How the network's grid becomes a heatmap of the view's size.
         answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
         at_threshold: The boxes at a share of the maximum; None where there is no such knob.
         thresholds: Those of its curve; empty where `at_threshold` is None.
@@ -40,6 +41,7 @@ class Protocol:
     name: str
     geometry: Geometry
     convention: str
+    enlarge: Enlarge
     answer: Callable[[ArrayLike], Boxes] | None = None
     at_threshold: Callable[[ArrayLike, float], Boxes] | None = None
     thresholds: tuple[float, ...] = ()
@@ -54,12 +56,13 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box),
-        Protocol("adl", CENTER_OF_256, "inclusive", answer=adl_box),
+        Protocol("cam", WHOLE_IMAGE, "inclusive", cubically_twice, answer=cam_box),
+        Protocol("adl", CENTER_OF_256, "inclusive", linearly, answer=adl_box),
         Protocol(
             "maxboxacc",
             SQUARE_224,
             "inclusive",
+            cubically,
             at_threshold=lambda heatmap, threshold: contour_boxes(heatmap, threshold=threshold),
             thresholds=THRESHOLDS,
         ),
@@ -67,6 +70,7 @@ PROTOCOLS = {
             "maxboxacc_v2",
             SQUARE_224,
             "inclusive",
+            cubically,
             at_threshold=lambda heatmap, threshold: contour_boxes(
                 heatmap, threshold=threshold, every=True
             ),
@@ -77,6 +81,7 @@ PROTOCOLS = {
             "simple",
             WHOLE_IMAGE,
             "exact",
+            linearly,
             answer=simple_box,
             at_threshold=lambda heatmap, threshold: simple_box(heatmap, threshold=threshold),
             thresholds=tuple(percent / 100 for percent in range(5, 100, 5)),
@@ -94,6 +99,21 @@ def require_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise InputError(f"unknown protocol {name!r}: it is one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def enlarge(protocol: str, grid: ArrayLike, size: Size, shown: Size) -> NDArray[np.floating]:
+    """A heatmap on the network's grid (h, w) as the protocol enlarges it, (height, width).
+
+    Args:
+        protocol: A key of PROTOCOLS.
+        grid: Of any sign.
+        size: (height, width) of the protocol's view, `Geometry.size`.
+        shown: (height, width) of the network's input.
+
+    Raises:
+        InputError: An unknown protocol.
+    """
+    return require_protocol(protocol).enlarge(grid, size, shown)
 
 
 def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = None) -> Boxes:
@@ -162,7 +182,8 @@ def measure(
 
 def measure_all(
     grids: ArrayLike,
-    size: tuple[int, int],
+    size: Size,
+    shown: Size,
     ground_truth: Mapping[str, ArrayLike],
     sweeps: Sequence[str] = (),
 ) -> tuple[list[dict[str, NDArray[np.float64]]], list[dict[str, NDArray[np.float64]]]]:
@@ -170,29 +191,33 @@ def measure_all(
 
     Args:
         grids: The heatmaps as the network's grid has them, (m, h, w): less to hand to a process.
-        size: (height, width) of the protocols' views, to which they are resized.
+        size: (height, width) of the protocols' views, to which each `enlarge`s them.
+        shown: (height, width) of the network's input.
         ground_truth: By protocol, the boxes in its view.
         sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
 
     Returns:
         What `measure` says of each heatmap, and by protocol what `sweep` says of it.
     """
-    alike: dict[bytes, tuple[Boxes, list[str]]] = {}
+    # Protocols that look at one map and compare it with the same boxes share the work.
+    alike: dict[tuple[Enlarge, bytes], tuple[Boxes, list[str]]] = {}
     for name, boxes in ground_truth.items():
         array = np.asarray(boxes, dtype=np.float64)
-        alike.setdefault(array.tobytes(), (array, []))[1].append(name)
-    maps = [upsample(grid, size) for grid in np.asarray(grids)]
-    measured = [
-        {
-            name: overlaps
-            for boxes, names in alike.values()
-            for name, overlaps in measure(heatmap, boxes, names).items()
-        }
-        for heatmap in maps
-    ]
-    swept = [
-        {name: sweep(name, heatmap, ground_truth[name]) for name in sweeps} for heatmap in maps
-    ]
+        key = require_protocol(name).enlarge, array.tobytes()
+        alike.setdefault(key, (array, []))[1].append(name)
+    measured, swept = [], []
+    for grid in np.asarray(grids):
+        maps = {way: way(grid, size, shown) for way in dict.fromkeys(way for way, _ in alike)}
+        found: dict[str, NDArray[np.float64]] = {}
+        for (way, _), (boxes, names) in alike.items():
+            found |= measure(maps[way], boxes, names)
+        measured.append({name: found[name] for name in ground_truth})
+        swept.append(
+            {
+                name: sweep(name, maps[PROTOCOLS[name].enlarge], ground_truth[name])
+                for name in sweeps
+            }
+        )
     return measured, swept
 
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from caf_video.errors import InputError
 from caf_video.localization import (
     PROTOCOLS,
     box_iou,
+    enlarge,
     localization_hits,
     localize,
     measure,
@@ -15,7 +15,6 @@ from caf_video.localization import (
     require_protocol,
     sweep,
     threshold_curve,
-    upsample,
 )
 
 FIXED = [name for name, protocol in PROTOCOLS.items() if not protocol.oracle]
@@ -125,21 +124,16 @@ def test_an_unknown_protocol_is_named_with_those_there_are() -> None:
 
 
 def test_many_heatmaps_of_an_image_are_measured_as_each_alone(random: np.random.Generator) -> None:
-    heatmaps = random.random((3, 30, 40)).astype(np.float32)
+    grids = random.random((3, 5, 6)).astype(np.float32)
+    size, shown = (30, 40), (20, 24)
     truth = {name: [[4, 5, 30.5, 25.5]] for name in PROTOCOLS}
     truth["simple"] = [[1, 1, 9, 9]]  # its view is another
-    measured, swept = measure_all(heatmaps, (30, 40), truth, sweeps=["simple"])
-    for heatmap, found, curve in zip(heatmaps, measured, swept, strict=True):
+    measured, swept = measure_all(grids, size, shown, truth, sweeps=["simple"])
+    for grid, found, curve in zip(grids, measured, swept, strict=True):
+        assert list(found) == list(PROTOCOLS)
         for name in PROTOCOLS:
+            heatmap = enlarge(name, grid, size, shown)
             np.testing.assert_array_equal(found[name], measure(heatmap, truth[name], [name])[name])
         assert curve.keys() == {"simple"}
+        heatmap = enlarge("simple", grid, size, shown)
         np.testing.assert_array_equal(curve["simple"], sweep("simple", heatmap, truth["simple"]))
-
-
-@pytest.mark.parametrize("size", [(30, 40), (227, 227), (5, 9), (7, 6)])
-def test_heatmaps_are_resized_as_torch_does(size, random: np.random.Generator) -> None:
-    grid = random.normal(size=(7, 6)).astype(np.float32)
-    expected = torch.nn.functional.interpolate(
-        torch.from_numpy(grid)[None, None], size=size, mode="bilinear", align_corners=False
-    )
-    np.testing.assert_allclose(upsample(grid, size), expected[0, 0], atol=2e-6)

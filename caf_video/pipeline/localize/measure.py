@@ -129,6 +129,7 @@ class _Jobs(NamedTuple):
     positions: list[int]
     grids: list[NDArray[np.float32]]
     sizes: list[tuple[int, int]]
+    shown: list[tuple[int, int]]
     truths: list[dict[str, NDArray[np.float64]]]
     sweeps: list[list[str]]
 
@@ -209,7 +210,7 @@ class _Pass:
         frames = [picture for picture in pictures if not isinstance(picture, str)]
         reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
         arrays: Arrays = {"reasons": np.array(reasons)}
-        jobs = _Jobs([], [], [], [], [])
+        jobs = _Jobs([], [], [], [], [], [])
         for network_input, preprocess in zip(self._inputs, self._preprocessing, strict=True):
             if not read:
                 break
@@ -229,7 +230,9 @@ class _Pass:
                         jobs, network_input, i, batch[i], (frame.shape[0], frame.shape[1]), grid
                     )
         mapping = map if pool is None else partial(pool.map, chunksize=jobs.chunk)
-        measured = mapping(measure_all, jobs.grids, jobs.sizes, jobs.truths, jobs.sweeps)
+        measured = mapping(
+            measure_all, jobs.grids, jobs.sizes, jobs.shown, jobs.truths, jobs.sweeps
+        )
         return _Explained(arrays, jobs.positions, measured)
 
     def _heat(
@@ -271,6 +274,7 @@ class _Pass:
             jobs.positions.append(position)
             jobs.grids.append(grids)
             jobs.sizes.append(heat_size)
+            jobs.shown.append(network_input.size)
             jobs.truths.append(
                 {name: network_input.geometries[name].boxes(image.boxes, size) for name in names}
             )
