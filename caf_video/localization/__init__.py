@@ -17,6 +17,7 @@ from caf_video.localization.gates import (
 )
 from caf_video.localization.geometry import Geometry
 from caf_video.localization.protocols import (
+    OF_BOXES,
     PROTOCOLS,
     Protocol,
     enlarge,
@@ -26,8 +27,15 @@ from caf_video.localization.protocols import (
     require_protocol,
     sweep,
 )
+from caf_video.localization.pxap import (
+    joined_masks,
+    pixel_average_precision,
+    pixel_counts,
+    pixel_estimates,
+)
 
 __all__ = [
+    "OF_BOXES",
     "PROTOCOLS",
     "RESAMPLES",
     "Estimate",
@@ -40,10 +48,14 @@ __all__ = [
     "estimate",
     "estimates",
     "gate",
+    "joined_masks",
     "localization_hits",
     "localize",
     "measure",
     "measure_all",
+    "pixel_average_precision",
+    "pixel_counts",
+    "pixel_estimates",
     "require_protocol",
     "sweep",
     "threshold_curve",

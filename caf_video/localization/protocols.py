@@ -18,6 +18,7 @@ from caf_video.localization.cam import cam_box
 from caf_video.localization.enlarging import Enlarge, Size, cubically, cubically_twice, linearly
 from caf_video.localization.geometry import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, Geometry
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
+from caf_video.localization.pxap import pixel_counts
 from caf_video.localization.simple import simple_box
 
 Boxes = NDArray[np.float64]
@@ -30,7 +31,7 @@ class Protocol:
     Attributes:
         name: Its key in PROTOCOLS.
         geometry: What of an image the network is shown, and where boxes are compared.
-        convention: Of the IoU, see `box_iou`.
+        convention: Of the IoU, see `box_iou`; empty where heatmaps are compared with masks.
         enlarge: How the network's grid becomes a heatmap of the view's size.
         answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
         at_threshold: The boxes at a share of the maximum; None where there is no such knob.
@@ -50,7 +51,12 @@ class Protocol:
     @property
     def oracle(self) -> bool:
         """Whether its threshold is chosen on the data that it reports."""
-        return self.answer is None
+        return self.answer is None and not self.of_masks
+
+    @property
+    def of_masks(self) -> bool:
+        """Whether heatmaps are compared with masks, pixel by pixel, and not with boxes."""
+        return not self.convention
 
 
 PROTOCOLS = {
@@ -86,8 +92,12 @@ PROTOCOLS = {
             at_threshold=lambda heatmap, threshold: simple_box(heatmap, threshold=threshold),
             thresholds=tuple(percent / 100 for percent in range(5, 100, 5)),
         ),
+        Protocol("pxap", SQUARE_224, "", cubically),
     )
 }
+
+
+OF_BOXES = tuple(name for name, protocol in PROTOCOLS.items() if not protocol.of_masks)
 
 
 def require_protocol(name: str) -> Protocol:
@@ -135,6 +145,8 @@ def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = Non
             missing, outside [0, 1], or of no use to the protocol.
     """
     found = require_protocol(protocol)
+    if found.of_masks:
+        raise InputError(f"{protocol} ranks pixels and has no boxes")
     if threshold is None:
         if found.answer is None:
             raise InputError(
@@ -148,7 +160,7 @@ def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = Non
 
 
 def measure(
-    heatmap: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str] = tuple(PROTOCOLS)
+    heatmap: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str] = OF_BOXES
 ) -> dict[str, NDArray[np.float64]]:
     """Best IoU of each protocol's boxes with any ground-truth box.
 
@@ -156,12 +168,13 @@ def measure(
 
     Args:
         heatmap: (height, width) of the protocols' view, finite, of any sign.
-        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`Geometry.boxes`).
+        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`Geometry.boxes`); for
+            `pxap` a mask (`joined_masks`).
         protocols: Keys of PROTOCOLS.
 
     Returns:
         By protocol, (1,) for its answer, or for an oracle (255,) for its thresholds. 0 where there
-        is no box.
+        is no box. For `pxap` the `pixel_counts`.
 
     Raises:
         InputError: On a malformed or non-finite heatmap or box, without a ground-truth box, or an
@@ -171,7 +184,9 @@ def measure(
     contours = None
     for name in protocols:
         protocol = require_protocol(name)
-        if protocol.oracle:
+        if protocol.of_masks:
+            results[name] = pixel_counts(heatmap, ground_truth)
+        elif protocol.oracle:
             contours = contours or contour_overlaps(heatmap, ground_truth)
             results[name] = contours[name == "maxboxacc_v2"]
         else:
@@ -193,24 +208,24 @@ def measure_all(
         grids: The heatmaps as the network's grid has them, (m, h, w): less to hand to a process.
         size: (height, width) of the protocols' views, to which each `enlarge`s them.
         shown: (height, width) of the network's input.
-        ground_truth: By protocol, the boxes in its view.
+        ground_truth: By protocol, the boxes in its view; for `pxap` the mask.
         sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
 
     Returns:
         What `measure` says of each heatmap, and by protocol what `sweep` says of it.
     """
     # Protocols that look at one map and compare it with the same boxes share the work.
-    alike: dict[tuple[Enlarge, bytes], tuple[Boxes, list[str]]] = {}
-    for name, boxes in ground_truth.items():
-        array = np.asarray(boxes, dtype=np.float64)
+    alike: dict[tuple[Enlarge, bytes], tuple[NDArray, list[str]]] = {}
+    for name, truth in ground_truth.items():
+        array = np.asarray(truth)
         key = require_protocol(name).enlarge, array.tobytes()
         alike.setdefault(key, (array, []))[1].append(name)
     measured, swept = [], []
     for grid in np.asarray(grids):
         maps = {way: way(grid, size, shown) for way in dict.fromkeys(way for way, _ in alike)}
         found: dict[str, NDArray[np.float64]] = {}
-        for (way, _), (boxes, names) in alike.items():
-            found |= measure(maps[way], boxes, names)
+        for (way, _), (truth, names) in alike.items():
+            found |= measure(maps[way], truth, names)
         measured.append({name: found[name] for name in ground_truth})
         swept.append(
             {
