@@ -10,6 +10,7 @@ import typer
 
 from caf_video.cli import bring, learn, look, prepare
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
+from caf_video.cli.study import study
 from caf_video.errors import Interrupted
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ app.command()(learn.export)
 app.command()(look.explain)
 app.command()(look.localize)
 app.command()(look.demo)
+app.add_typer(study, name="study")
 
 
 def main() -> None:

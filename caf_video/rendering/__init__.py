@@ -5,12 +5,14 @@ Law: never changes a number. A heatmap is rescaled for display alone, and the le
 """
 
 from caf_video.rendering.boxes import draw_box
+from caf_video.rendering.charts import bar_chart, histogram, loss_curves
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.curves import threshold_curves, training_curves
-from caf_video.rendering.image_file import RenderingError, write_image
+from caf_video.rendering.image_file import RenderingError, write_animation, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay
+from caf_video.rendering.panels import Panel, panel_sheet
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
@@ -20,21 +22,27 @@ __all__ = [
     "ClipCaption",
     "GalleryItem",
     "NeighbourRow",
+    "Panel",
     "RenderingError",
     "Report",
     "SheetImage",
     "SheetRow",
     "VideoWriter",
+    "bar_chart",
     "clip_strip",
     "contact_sheet",
     "draw_box",
     "frame_title",
     "heat_legend",
+    "histogram",
     "localization_sheet",
+    "loss_curves",
     "overlay",
+    "panel_sheet",
     "render_report",
     "threshold_curves",
     "training_curves",
+    "write_animation",
     "write_image",
     "write_report",
     "write_video",

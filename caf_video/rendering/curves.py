@@ -14,9 +14,9 @@ from PIL import Image
 
 from caf_video.errors import InputError
 
-_LINES = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3", "#b8a01e", "#3aa0b8", "#8b8f98")
+LINE_COLOURS = ("#405cc4", "#c2571a", "#1f8a5b", "#8a4fa3", "#b8a01e", "#3aa0b8", "#8b8f98")
 _REFERENCE_DASHES = ((4, 3), (1, 2), (6, 2, 1, 2))
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": "#1c1e22",
@@ -56,10 +56,10 @@ def training_curves(
     Raises:
         InputError: If nothing was logged, or steps and values differ in length.
     """
-    return _picture(training_figure(series, references or {}))
+    return figure_picture(training_figure(series, references or {}))
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def training_figure(
     series: Mapping[str, tuple[ArrayLike, ArrayLike]],
     references: Mapping[str, Mapping[str, float]],
@@ -95,10 +95,10 @@ def threshold_curves(
     Raises:
         InputError: If there is nothing to draw, or thresholds and accuracies differ in length.
     """
-    return _picture(threshold_figure(panels, subtitle))
+    return figure_picture(threshold_figure(panels, subtitle))
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def threshold_figure(
     panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], subtitle: str = ""
 ) -> Figure:
@@ -112,8 +112,8 @@ def threshold_figure(
             if x.shape != y.shape or x.ndim != 1 or not x.size:
                 raise InputError(f"{name}: {x.size} thresholds but {y.size} accuracies")
             best = int(y.argmax())
-            colour = _LINES[number % len(_LINES)]
-            dashes = "-" if number < len(_LINES) else "--"
+            colour = LINE_COLOURS[number % len(LINE_COLOURS)]
+            dashes = "-" if number < len(LINE_COLOURS) else "--"
             axis.plot(x, y, dashes, color=colour, lw=1.6, label=f"{name}, best {y[best]:.3f}")
             axis.plot(x[best], y[best], "o", color=colour, ms=4)
         axis.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=18)
@@ -133,8 +133,9 @@ def _panels(count: int, *, width: float = 4.8) -> tuple[Figure, Sequence[Axes]]:
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
-@rc_context(_STYLE)
-def _picture(figure: Figure) -> Image.Image:
+@rc_context(STYLE)
+def figure_picture(figure: Figure) -> Image.Image:
+    """A figure of this style as a picture."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)
     return Image.open(buffer).convert("RGB")
@@ -148,7 +149,7 @@ def _draw_panel(
 ) -> None:
     missing = 0
     for number, (group, steps, values) in enumerate(lines):
-        colour = _LINES[number % len(_LINES)]
+        colour = LINE_COLOURS[number % len(LINE_COLOURS)]
         label = group or quantity
         missing += int((~np.isfinite(values)).sum())
         if len(values) < _MANY:

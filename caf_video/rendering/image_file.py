@@ -1,5 +1,6 @@
 """Pictures as files, in the format that the suffix names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,28 @@ def write_image(path: Path | str, image: Image.Image) -> None:
         raise InputError(f"{path}: pictures are written as {', '.join(_IMAGE_OPTIONS)}")
     with written_whole(path, RenderingError) as temporary:
         image.save(temporary, **options)
+
+
+# A WebP keeps colours and is a fifth as large; a GIF plays everywhere.
+_ANIMATION_OPTIONS: dict[str, dict[str, Any]] = {
+    ".webp": {"format": "WEBP", "quality": 85, "method": 4},
+    ".gif": {"format": "GIF"},
+}
+
+
+def write_animation(path: Path | str, frames: Sequence[Image.Image], *, fps: float) -> None:
+    """Write pictures of one size as an animation that repeats; the suffix names the format.
+
+    Raises:
+        InputError: If the suffix is neither webp nor gif, or there are no frames.
+        RenderingError: If the file cannot be written.
+    """
+    path = Path(path)
+    options = _ANIMATION_OPTIONS.get(path.suffix.lower())
+    if options is None or not frames:
+        raise InputError(f"{path}: an animation is written as {', '.join(_ANIMATION_OPTIONS)}")
+    with written_whole(path, RenderingError) as temporary:
+        frames[0].save(
+            temporary, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0,
+            **options,
+        )  # fmt: skip
