@@ -158,6 +158,56 @@ def timing(
     _finish([found], folder)
 
 
+@study.command()
+def sanity(
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a training run, of images or of clips.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Without --model: a pretrained classifier.")
+    ] = None,
+    weights: Weights = "default",
+    dataset: Annotated[
+        str | None, typer.Option(help="Of networks of images: the set, see `localize`.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    count: Annotated[int, typer.Option(help="Images or clips, spread over it.", min=2)] = 16,
+    seeds: Annotated[int, typer.Option(help="Draws of the random weights.", min=1)] = 3,
+    folder: Out = Path("runs/study"),
+) -> None:
+    """Fig. 10, S5, S6: what is left of heatmaps when weights are made random.
+
+    The head, then stage by stage from the output, then all weights; every method a row. Says which
+    method passes.
+    """
+    if (model is None) == (backbone is None):
+        raise InputError("give --model RUN, or --backbone NAME for a pretrained classifier")
+    from caf_video.data.images import read_image_set
+    from caf_video.pipeline.localize.explained_network import of_backbone, of_run
+    from caf_video.pipeline.opened import open_run
+    from caf_video.pipeline.study import sanity as study_of
+    from caf_video.training import ClipRun, load_run
+
+    if model is not None and isinstance(load_run(model), ClipRun):
+        if dataset is not None or root is not None:
+            raise InputError(f"{model} is a run of clips: leave --dataset and --root out")
+        subject = study_of.clips_subject(open_run(model), split=split, count=count)
+    else:
+        if dataset is None or root is None:
+            raise InputError("a network of images needs --dataset and --root")
+        network = (
+            of_run(model)
+            if model is not None
+            else of_backbone(open_backbone(str(backbone), weights, 32, "float32"))
+        )
+        images = read_image_set(dataset, root, protocol=network.protocol, metadata=metadata)
+        chosen = study_of.spread(images.split(split), count)
+        subject = study_of.images_subject(network, chosen)
+    _finish([study_of.study_sanity(subject, seeds=seeds, track=track)], folder)
+
+
 def _finish(studies: Sequence, folder: Path) -> None:  # type: ignore[type-arg]
     """Write what was found, show the tables, and say where all of it is."""
     from caf_video.pipeline.study.written import prepare, write_study

@@ -19,6 +19,12 @@ from caf_video.evaluation.pointing import (
     energy_in_box,
     pointing_game,
 )
+from caf_video.evaluation.sanity import (
+    pearson,
+    random_weights,
+    spearman,
+    structural_similarity,
+)
 
 __all__ = [
     "VisibleFrames",
@@ -28,9 +34,13 @@ __all__ = [
     "influence_of_evidence",
     "mean_pooled",
     "opposite_found",
+    "pearson",
     "played_backwards",
     "pointing_game",
     "pooled_by_frame",
+    "random_weights",
     "score_in_time",
+    "spearman",
+    "structural_similarity",
     "visible_frames",
 ]
