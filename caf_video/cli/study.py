@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from caf_video.cli.console import out, track
 from caf_video.cli.options import Weights, open_backbone, parse_size, split_names
 from caf_video.errors import InputError
+
+if TYPE_CHECKING:
+    from caf_video.pipeline.study.written import Study
 
 study = typer.Typer(
     no_args_is_help=True,
@@ -54,7 +57,6 @@ def tables(
         raise InputError("--dataset and --root go together")
     from caf_video.data.images import read_image_set
     from caf_video.pipeline.study import tables as study_of
-    from caf_video.pipeline.study.written import Study
 
     found: list[Study] = []
     if results:
@@ -208,7 +210,7 @@ def sanity(
     _finish([study_of.study_sanity(subject, seeds=seeds, track=track)], folder)
 
 
-def _finish(studies: Sequence, folder: Path) -> None:  # type: ignore[type-arg]
+def _finish(studies: Sequence["Study"], folder: Path) -> None:
     """Write what was found, show the tables, and say where all of it is."""
     from caf_video.pipeline.study.written import prepare, write_study
 

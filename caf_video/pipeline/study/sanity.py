@@ -125,9 +125,7 @@ def clips_subject(run: ClipRun, *, split: str = "test", count: int = 16) -> Subj
     parts = [run.model.projection, run.model.lstm, run.model.spatial, run.model.reduction]
     names = ["projection", "recurrence", "spatial convolution", "1 × 1 convolution"]
     stages = [
-        (name, list(part.parameters()))
-        for name, part in zip(names, parts, strict=True)
-        if part is not None
+        (name, _weights(part)) for name, part in zip(names, parts, strict=True) if part is not None
     ]
     return Subject(
         title=f"recurrent network of {run.folder.name}",
@@ -319,8 +317,12 @@ def _panel(subject: Subject, sample: int, heat: np.ndarray, caption: str) -> Pan
 
 def _stages(module: nn.Module) -> list[tuple[str, list[Tensor]]]:
     """Its parts that have weights, in their order."""
-    found = [(name, list(part.parameters())) for name, part in module.named_children()]
+    found = [(name, _weights(part)) for name, part in module.named_children()]
     return [(name, weights) for name, weights in found if weights]
+
+
+def _weights(part: nn.Module) -> list[Tensor]:
+    return list(part.parameters())
 
 
 def _trunk(halves: Any) -> nn.Module:
