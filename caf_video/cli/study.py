@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 study = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The paper's tables and ablations: a table, a record and pictures each.",
+    help="Make the paper's tables and ablations.",
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the table, the record and pictures.")]

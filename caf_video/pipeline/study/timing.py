@@ -111,6 +111,9 @@ def _ways(
     whole.add_module("tail", network.tail)
     whole.eval()
 
+    with torch.no_grad():
+        wanted = whole(image)
+
     def forward() -> tuple[int, str]:
         with torch.no_grad():
             whole(image)
@@ -130,23 +133,23 @@ def _ways(
         "exact": found,
         "fast descent": lambda: found(solver="descent", preset=PRESET),
         "vanilla descent": lambda: (
-            _vanilla(whole, image, vanilla_steps)
+            _vanilla(whole, image, wanted, vanilla_steps)
             if vanilla_steps
             else found(solver="descent", preset=PRESET, endpoint="vanilla")
         ),
     }
 
 
-def _vanilla(whole: nn.Sequential, image: Tensor, steps: int) -> tuple[int, str]:
-    """So many steps of the loop with the whole network in it."""
-    with torch.no_grad():
-        wanted = whole(image)
-        space = whole[0](image).shape[2:]
-    raw = torch.randn(1, 1, *space, device=image.device).requires_grad_()
-    optimizer = torch.optim.Adam([raw], lr=0.5)
+def _vanilla(whole: nn.Sequential, image: Tensor, wanted: Tensor, steps: int) -> tuple[int, str]:
+    """So many steps of the loop with the whole network in it, and nothing else."""
+    raw: Tensor | None = None
     for _ in range(steps):
+        maps = whole[0](image)
+        if raw is None:
+            raw = torch.randn(1, 1, *maps.shape[2:], device=image.device).requires_grad_()
+            optimizer = torch.optim.Adam([raw], lr=0.5)
         optimizer.zero_grad()
-        loss = (whole[1](whole[0](image) * (raw / raw.norm())) - wanted).square().mean()
+        loss = (whole[1](maps * (raw / raw.norm())) - wanted).square().mean()
         loss.backward()
         optimizer.step()
     return steps, "descent"
