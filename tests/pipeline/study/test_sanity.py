@@ -10,7 +10,15 @@ from caf_video.data.images import read_image_set
 from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.localize.explained_network import of_backbone
-from caf_video.pipeline.study.sanity import ALL, HEAD, Subject, images_subject, study_sanity
+from caf_video.pipeline.opened import open_run
+from caf_video.pipeline.study.sanity import (
+    ALL,
+    HEAD,
+    Subject,
+    clips_subject,
+    images_subject,
+    study_sanity,
+)
 
 
 @pytest.fixture
@@ -88,3 +96,16 @@ def test_a_network_of_images_is_taken_apart_from_its_output(pictures, backbone: 
     assert {one.shape for one in maps.values()} == {torch.Size([2, 1, 7, 7])}
     assert list(maps) == [m.name for m in METHODS.values() if "classifier" in m.default_for]
     assert np.isfinite(maps["l2-caf"].numpy()).all()
+
+
+def test_a_recurrent_network_is_taken_apart_from_its_output(known_run) -> None:
+    run = open_run(known_run.folder)
+    made = clips_subject(run, count=2)
+    names = [name for name, _ in made.stages]  # it has no spatial convolution
+    assert names == ["projection", "recurrence", "1 × 1 convolution"]
+    assert made.head_stages == 2 and len(made.samples) == 2
+    counted = sum(weights.numel() for _, parts in made.stages for weights in parts)
+    assert counted == sum(weights.numel() for weights in run.model.parameters())
+    for name, maps in made.maps().items():
+        assert maps.shape[:2] == (2, run.description.timesteps), name
+        assert METHODS[name].clip_maps is not None
