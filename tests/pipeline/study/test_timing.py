@@ -42,7 +42,7 @@ def test_the_ways_are_those_of_the_package() -> None:
     ways = timing._ways("googlenet", "none", (64, 64), 2)
     assert tuple(ways) == WAYS
     assert ways["forward pass"]() == (1, "") and ways["Grad-CAM"]() == (1, "")
-    steps, solver = ways["exact"]()
+    steps, solver = ways["explain"]()
     assert solver == "exact" and steps < 10
     assert ways["fast descent"]()[0] > 50
     assert ways["vanilla descent"]() == (2, "descent")
