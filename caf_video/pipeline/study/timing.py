@@ -51,7 +51,7 @@ def study_timing(
     seed: int = 0,
     track: Track = quietly,
 ) -> Study:
-    """Time forward, Grad-CAM, `explain` as it comes (exact where it can be), and the paper's loop, fast and vanilla.
+    """Time forward, Grad-CAM, `explain` (exact where it can be) and the loop, fast and vanilla.
 
     One image at a time, from the picture on. The ways take turns, forwards and backwards, so that
     what disturbs one disturbs all; ratios are of one turn.
