@@ -226,8 +226,15 @@ def _is_centered(classes: list[str], methods: list[str]) -> bool:
 
 
 def localize(
-    dataset: Annotated[str, typer.Option(help="imagenet, cub, cars or folder (with a CSV).")],
+    dataset: Annotated[str, typer.Option(help="imagenet, cub, cars, folder (with a CSV) or wsol.")],
     root: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of wsol: folder of the benchmark's lists, such as metadata/ILSVRC, with train/, "
+            "val/ and test/ in it."
+        ),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of a training run of images.")] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Without --model: a pretrained classifier of ImageNet.")
@@ -246,7 +253,8 @@ def localize(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="simple (unless given), cam, adl, maxboxacc, maxboxacc_v2; several with commas."
+            help="simple (unless given), cam, adl, maxboxacc, maxboxacc_v2; of masks pxap; several "
+            "with commas."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
@@ -290,6 +298,7 @@ def localize(
         dataset,
         root,
         subject,
+        metadata=metadata,
         split=split,
         methods=split_names(method),
         protocols=split_names(protocol) or ["simple"],

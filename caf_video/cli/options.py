@@ -10,8 +10,8 @@ BackboneName = Annotated[
     str,
     typer.Option(
         help="Frozen network: efficientnet_lite0 (its weights come installed), resnet18, resnet34, "
-        "resnet50, resnet101, googlenet, densenet121, densenet161 or vgg16; timm/NAME; hf/ID or "
-        "hf/./FOLDER; or package.module.factory, a module of your own."
+        "resnet50, resnet101, googlenet, densenet121, densenet161, vgg16 or resnetv2_50 (timm's); "
+        "timm/NAME; hf/ID or hf/./FOLDER; or package.module.factory, a module of your own."
     ),
 ]
 Weights = Annotated[

@@ -27,6 +27,12 @@ from caf_video.evaluation.pointing import (
     energy_in_box,
     pointing_game,
 )
+from caf_video.evaluation.sanity import (
+    pearson,
+    random_weights,
+    spearman,
+    structural_similarity,
+)
 from caf_video.evaluation.sharpness import as_sharp_as, effective_cells
 from caf_video.evaluation.when import heaviest_counts, single_maximum, when_auc
 
@@ -51,11 +57,15 @@ __all__ = [
     "masked_curves",
     "mean_pooled",
     "opposite_found",
+    "pearson",
     "played_backwards",
     "pointing_game",
     "pooled_by_frame",
+    "random_weights",
     "score_in_time",
     "single_maximum",
+    "spearman",
+    "structural_similarity",
     "visible_frames",
     "when_auc",
 ]

@@ -16,19 +16,27 @@ from caf_video.localization.gates import (
     true_class_ranks,
 )
 from caf_video.localization.geometry import Geometry
-from caf_video.localization.heatmaps import upsample
 from caf_video.localization.protocols import (
+    OF_BOXES,
     PROTOCOLS,
     Protocol,
     cut_levels,
+    enlarge,
     localize,
     measure,
     measure_all,
     require_protocol,
     sweep,
 )
+from caf_video.localization.pxap import (
+    joined_masks,
+    pixel_average_precision,
+    pixel_counts,
+    pixel_estimates,
+)
 
 __all__ = [
+    "OF_BOXES",
     "PROTOCOLS",
     "RESAMPLES",
     "Estimate",
@@ -38,16 +46,20 @@ __all__ = [
     "box_iou",
     "cam_boxes",
     "cut_levels",
+    "enlarge",
     "estimate",
     "estimates",
     "gate",
+    "joined_masks",
     "localization_hits",
     "localize",
     "measure",
     "measure_all",
+    "pixel_average_precision",
+    "pixel_counts",
+    "pixel_estimates",
     "require_protocol",
     "sweep",
     "threshold_curve",
     "true_class_ranks",
-    "upsample",
 ]

@@ -72,6 +72,8 @@ def localization_hits(protocol: str, overlaps: ArrayLike) -> NDArray[np.float64]
         InputError: An unknown protocol, or overlaps of another shape or not finite.
     """
     found = require_protocol(protocol)
+    if found.of_masks:
+        raise InputError(f"{protocol} ranks the pixels of all images at once: no image is a hit")
     if not found.oracle:
         return _right(found, overlaps, 1)[0, :, 0].astype(np.float64)
     right = _right(found, overlaps, len(found.thresholds))

@@ -4,7 +4,7 @@ A gate asks that the network was right about the image too: with the true class 
 classifier, or with an image of the same label next to it in an embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,18 +136,26 @@ def estimates(scores: Sequence[ArrayLike], *, seed: int = 0) -> list[Estimate]:
         return []
     values = np.stack(rows)
     count = values.shape[1]
+    means = np.concatenate([times @ values.T / count for times in resamples(count, seed)])
+    return [
+        interval(float(mean), drawn)
+        for mean, drawn in zip(values.mean(axis=1), means.T, strict=True)
+    ]
+
+
+def resamples(count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """RESAMPLES resamples of so many images, as how often each is drawn: parts (r, count)."""
     generator = np.random.default_rng(seed)
     step = max(1, _VALUES_AT_ONCE // count)
-    means = []
     for first in range(0, RESAMPLES, step):
         drawn = generator.integers(count, size=(min(step, RESAMPLES - first), count))
-        times = np.stack([np.bincount(images, minlength=count) for images in drawn])
-        means.append(times @ values.T / count)  # (step, k)
-    low, high = np.percentile(np.concatenate(means), _INTERVAL, axis=0)
-    return [
-        Estimate(float(mean), float(lowest), float(highest))
-        for mean, lowest, highest in zip(values.mean(axis=1), low, high, strict=True)
-    ]
+        yield np.stack([np.bincount(images, minlength=count) for images in drawn]).astype(float)
+
+
+def interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    """A value, and the interval that its resamples (r,) make."""
+    low, high = np.percentile(drawn, _INTERVAL)
+    return Estimate(value, float(low), float(high))
 
 
 def _one_each(values: ArrayLike, hits: NDArray[np.float64], name: str) -> NDArray:

@@ -1,6 +1,5 @@
 """What every protocol asks of a heatmap, and the scale from its minimum to its maximum."""
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,16 +23,6 @@ def require_heatmap(heatmap: ArrayLike) -> NDArray[np.floating]:
         row, column = np.unravel_index(int(broken.argmax()), array.shape)
         raise InputError(f"heatmap holds {array[row, column]} at row {row}, column {column}")
     return array
-
-
-def upsample(grid: ArrayLike, size: tuple[int, int]) -> NDArray[np.float32]:
-    """A heatmap on a network's grid (h, w), resized to (height, width) linearly, float32.
-
-    Corners are not aligned, as in `torch.nn.functional.interpolate`, which gives the same.
-    """
-    cells = np.ascontiguousarray(grid, dtype=np.float32)
-    height, width = size
-    return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def min_max(heatmap: NDArray[np.floating]) -> NDArray[np.float64] | None:

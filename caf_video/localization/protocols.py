@@ -17,9 +17,10 @@ from caf_video.localization.adl import adl_box
 from caf_video.localization.boxes import box_iou, require_ground_truth
 from caf_video.localization.cam import CUTS as CAM_CUTS
 from caf_video.localization.cam import cam_box
+from caf_video.localization.enlarging import Enlarge, Size, cubically, cubically_twice, linearly
 from caf_video.localization.geometry import CENTER_OF_256, SQUARE_224, WHOLE_IMAGE, Geometry
-from caf_video.localization.heatmaps import upsample
 from caf_video.localization.maxboxacc import THRESHOLDS, contour_boxes, contour_overlaps
+from caf_video.localization.pxap import pixel_counts
 from caf_video.localization.simple import CUT as SIMPLE_CUT
 from caf_video.localization.simple import simple_box
 
@@ -33,7 +34,8 @@ class Protocol:
     Attributes:
         name: Its key in PROTOCOLS.
         geometry: What of an image the network is shown, and where boxes are compared.
-        convention: Of the IoU, see `box_iou`.
+        convention: Of the IoU, see `box_iou`; empty where heatmaps are compared with masks.
+        enlarge: How the network's grid becomes a heatmap of the view's size.
         answer: The box of a heatmap, (1, 4), or (0, 4) if it has none; None for an oracle.
         at_threshold: The boxes at a share of the maximum; None where there is no such knob.
         thresholds: Those of its curve; empty where `at_threshold` is None.
@@ -45,6 +47,7 @@ class Protocol:
     name: str
     geometry: Geometry
     convention: str
+    enlarge: Enlarge
     answer: Callable[[ArrayLike], Boxes] | None = None
     at_threshold: Callable[[ArrayLike, float], Boxes] | None = None
     thresholds: tuple[float, ...] = ()
@@ -55,20 +58,32 @@ class Protocol:
     @property
     def oracle(self) -> bool:
         """Whether its threshold is chosen on the data that it reports."""
-        return self.answer is None
+        return self.answer is None and not self.of_masks
+
+    @property
+    def of_masks(self) -> bool:
+        """Whether heatmaps are compared with masks, pixel by pixel, and not with boxes."""
+        return not self.convention
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("cam", WHOLE_IMAGE, "inclusive", answer=cam_box, cuts=CAM_CUTS),
+        Protocol("cam", WHOLE_IMAGE, "inclusive", cubically_twice, answer=cam_box, cuts=CAM_CUTS),
         Protocol(
-            "adl", CENTER_OF_256, "inclusive", answer=adl_box, cuts=(ADL_CUT,), from_minimum=True
+            "adl",
+            CENTER_OF_256,
+            "inclusive",
+            linearly,
+            answer=adl_box,
+            cuts=(ADL_CUT,),
+            from_minimum=True,
         ),
         Protocol(
             "maxboxacc",
             SQUARE_224,
             "inclusive",
+            cubically,
             at_threshold=lambda heatmap, threshold: contour_boxes(heatmap, threshold=threshold),
             thresholds=THRESHOLDS,
         ),
@@ -76,6 +91,7 @@ PROTOCOLS = {
             "maxboxacc_v2",
             SQUARE_224,
             "inclusive",
+            cubically,
             at_threshold=lambda heatmap, threshold: contour_boxes(
                 heatmap, threshold=threshold, every=True
             ),
@@ -86,13 +102,18 @@ PROTOCOLS = {
             "simple",
             WHOLE_IMAGE,
             "exact",
+            linearly,
             answer=simple_box,
             cuts=(SIMPLE_CUT,),
             at_threshold=lambda heatmap, threshold: simple_box(heatmap, threshold=threshold),
             thresholds=tuple(percent / 100 for percent in range(5, 100, 5)),
         ),
+        Protocol("pxap", SQUARE_224, "", cubically),
     )
 }
+
+
+OF_BOXES = tuple(name for name, protocol in PROTOCOLS.items() if not protocol.of_masks)
 
 
 def require_protocol(name: str) -> Protocol:
@@ -128,6 +149,21 @@ def cut_levels(protocol: str, heatmap: ArrayLike) -> tuple[float, ...]:
     return tuple((lowest + cut * (highest - lowest)) / highest for cut in found.cuts)
 
 
+def enlarge(protocol: str, grid: ArrayLike, size: Size, shown: Size) -> NDArray[np.floating]:
+    """A heatmap on the network's grid (h, w) as the protocol enlarges it, (height, width).
+
+    Args:
+        protocol: A key of PROTOCOLS.
+        grid: Of any sign.
+        size: (height, width) of the protocol's view, `Geometry.size`.
+        shown: (height, width) of the network's input.
+
+    Raises:
+        InputError: An unknown protocol.
+    """
+    return require_protocol(protocol).enlarge(grid, size, shown)
+
+
 def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = None) -> Boxes:
     """The boxes of a heatmap under a protocol.
 
@@ -147,6 +183,8 @@ def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = Non
             missing, outside [0, 1], or of no use to the protocol.
     """
     found = require_protocol(protocol)
+    if found.of_masks:
+        raise InputError(f"{protocol} ranks pixels and has no boxes")
     if threshold is None:
         if found.answer is None:
             raise InputError(
@@ -160,7 +198,7 @@ def localize(protocol: str, heatmap: ArrayLike, *, threshold: float | None = Non
 
 
 def measure(
-    heatmap: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str] = tuple(PROTOCOLS)
+    heatmap: ArrayLike, ground_truth: ArrayLike, protocols: Sequence[str] = OF_BOXES
 ) -> dict[str, NDArray[np.float64]]:
     """Best IoU of each protocol's boxes with any ground-truth box.
 
@@ -168,12 +206,13 @@ def measure(
 
     Args:
         heatmap: (height, width) of the protocols' view, finite, of any sign.
-        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`Geometry.boxes`).
+        ground_truth: Boxes in pixels of the heatmap, (g, 4), one or more (`Geometry.boxes`); for
+            `pxap` a mask (`joined_masks`).
         protocols: Keys of PROTOCOLS.
 
     Returns:
         By protocol, (1,) for its answer, or for an oracle (255,) for its thresholds. 0 where there
-        is no box.
+        is no box. For `pxap` the `pixel_counts`.
 
     Raises:
         InputError: On a malformed or non-finite heatmap or box, without a ground-truth box, or an
@@ -183,7 +222,9 @@ def measure(
     contours = None
     for name in protocols:
         protocol = require_protocol(name)
-        if protocol.oracle:
+        if protocol.of_masks:
+            results[name] = pixel_counts(heatmap, ground_truth)
+        elif protocol.oracle:
             contours = contours or contour_overlaps(heatmap, ground_truth)
             results[name] = contours[name == "maxboxacc_v2"]
         else:
@@ -194,7 +235,8 @@ def measure(
 
 def measure_all(
     grids: ArrayLike,
-    size: tuple[int, int],
+    size: Size,
+    shown: Size,
     ground_truth: Mapping[str, ArrayLike],
     sweeps: Sequence[str] = (),
 ) -> tuple[list[dict[str, NDArray[np.float64]]], list[dict[str, NDArray[np.float64]]]]:
@@ -202,29 +244,33 @@ def measure_all(
 
     Args:
         grids: The heatmaps as the network's grid has them, (m, h, w): less to hand to a process.
-        size: (height, width) of the protocols' views, to which they are resized.
-        ground_truth: By protocol, the boxes in its view.
+        size: (height, width) of the protocols' views, to which each `enlarge`s them.
+        shown: (height, width) of the network's input.
+        ground_truth: By protocol, the boxes in its view; for `pxap` the mask.
         sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
 
     Returns:
         What `measure` says of each heatmap, and by protocol what `sweep` says of it.
     """
-    alike: dict[bytes, tuple[Boxes, list[str]]] = {}
-    for name, boxes in ground_truth.items():
-        array = np.asarray(boxes, dtype=np.float64)
-        alike.setdefault(array.tobytes(), (array, []))[1].append(name)
-    maps = [upsample(grid, size) for grid in np.asarray(grids)]
-    measured = [
-        {
-            name: overlaps
-            for boxes, names in alike.values()
-            for name, overlaps in measure(heatmap, boxes, names).items()
-        }
-        for heatmap in maps
-    ]
-    swept = [
-        {name: sweep(name, heatmap, ground_truth[name]) for name in sweeps} for heatmap in maps
-    ]
+    # Protocols that look at one map and compare it with the same boxes share the work.
+    alike: dict[tuple[Enlarge, bytes], tuple[NDArray, list[str]]] = {}
+    for name, truth in ground_truth.items():
+        array = np.asarray(truth)
+        key = require_protocol(name).enlarge, array.tobytes()
+        alike.setdefault(key, (array, []))[1].append(name)
+    measured, swept = [], []
+    for grid in np.asarray(grids):
+        maps = {way: way(grid, size, shown) for way in dict.fromkeys(way for way, _ in alike)}
+        found: dict[str, NDArray[np.float64]] = {}
+        for (way, _), (truth, names) in alike.items():
+            found |= measure(maps[way], truth, names)
+        measured.append({name: found[name] for name in ground_truth})
+        swept.append(
+            {
+                name: sweep(name, maps[PROTOCOLS[name].enlarge], ground_truth[name])
+                for name in sweeps
+            }
+        )
     return measured, swept
 
 

@@ -209,10 +209,10 @@ def load_backbone(
 
     Args:
         name: A key of BACKBONES: resnet18, resnet34, resnet50, resnet101, googlenet, densenet121,
-            densenet161, vgg16 or efficientnet_lite0. Or a network that is not laid out here:
-            "timm/NAME"; "hf/ID" or "hf/./folder" (transformers); or a module of one's own, by the
-            path "package.module.factory", or a mapping with it as `_target_` and arguments beside
-            it. See `timm_network`, `hub_network` and `own_network`.
+            densenet161, vgg16 or efficientnet_lite0; or resnetv2_50, which is timm's. Or a network
+            that is not laid out here: "timm/NAME"; "hf/ID" or "hf/./folder" (transformers); or a
+            module of one's own, by the path "package.module.factory", or a mapping with it as
+            `_target_` and arguments beside it. See `timm_network`, `hub_network` and `own_network`.
         weights: "default" (torchvision's best, timm's or the Hub's, downloaded once; Lite0's come
             installed; one's own as the factory makes them), a torchvision weights name such as
             "IMAGENET1K_V1", a file (.safetensors or a .pth state dict), or "none" (random: seed

@@ -6,6 +6,7 @@ Law: never changes a number. A heatmap is rescaled for display alone, and the le
 
 from caf_video.rendering.animation import MOVING, moving_writer, write_moving
 from caf_video.rendering.boxes import draw_box
+from caf_video.rendering.charts import bar_chart, histogram, loss_curves
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.contours import LEVELS
 from caf_video.rendering.curves import threshold_curves, training_curves
@@ -16,6 +17,7 @@ from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
 from caf_video.rendering.overlay import overlay
+from caf_video.rendering.panels import Panel, panel_sheet
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.scale import heat_over
 from caf_video.rendering.strip import (
@@ -42,6 +44,7 @@ __all__ = [
     "GalleryItem",
     "IntervalPanel",
     "NeighbourRow",
+    "Panel",
     "RenderingError",
     "Report",
     "SheetImage",
@@ -49,6 +52,7 @@ __all__ = [
     "StripOnPage",
     "StripPage",
     "VideoWriter",
+    "bar_chart",
     "clip_strip",
     "contact_sheet",
     "draw_box",
@@ -58,7 +62,11 @@ __all__ = [
     "interval_panels",
     "localization_sheet",
     "one_above_another",
+    "histogram",
+    "localization_sheet",
+    "loss_curves",
     "overlay",
+    "panel_sheet",
     "render_report",
     "threshold_curves",
     "training_curves",

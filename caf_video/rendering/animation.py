@@ -110,9 +110,13 @@ def moving_writer(
 
 
 def write_moving(
-    path: Path | str, frames: Iterable[NDArray[np.uint8]], *, fps: float | Fraction
+    path: Path | str,
+    frames: Iterable[NDArray[np.uint8]],
+    *,
+    fps: float | Fraction,
+    ours: bool = False,
 ) -> None:
     """Write frames, RGB uint8 (height, width, 3) of one size, as mp4, gif or webp."""
-    with moving_writer(path, fps=fps) as writer:
+    with moving_writer(path, fps=fps, ours=ours) as writer:
         for frame in frames:
             writer.write(frame)

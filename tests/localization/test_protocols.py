@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 
 from caf_video.errors import InputError
 from caf_video.localization import (
+    OF_BOXES,
     PROTOCOLS,
     box_iou,
+    enlarge,
     localization_hits,
     localize,
     measure,
@@ -15,10 +16,9 @@ from caf_video.localization import (
     require_protocol,
     sweep,
     threshold_curve,
-    upsample,
 )
 
-FIXED = [name for name, protocol in PROTOCOLS.items() if not protocol.oracle]
+FIXED = [name for name in OF_BOXES if not PROTOCOLS[name].oracle]
 
 
 def test_the_table_of_protocols() -> None:
@@ -32,8 +32,10 @@ def test_the_table_of_protocols() -> None:
         "maxboxacc": ("224 x 224", "inclusive", True, (0.5,)),
         "maxboxacc_v2": ("224 x 224", "inclusive", True, (0.3, 0.5, 0.7)),
         "simple": ("whole image", "exact", False, (0.5,)),
+        "pxap": ("224 x 224", "", False, (0.5,)),
     }
-    assert list(PROTOCOLS) == ["cam", "adl", "maxboxacc", "maxboxacc_v2", "simple"]
+    assert list(PROTOCOLS) == ["cam", "adl", "maxboxacc", "maxboxacc_v2", "simple", "pxap"]
+    assert list(OF_BOXES) == list(PROTOCOLS)[:-1]
 
 
 def test_protocols_measure_the_box_that_they_localize_with_the_nearest_truth(
@@ -43,7 +45,7 @@ def test_protocols_measure_the_box_that_they_localize_with_the_nearest_truth(
         corners = random.integers(0, 40, size=(3, 2, 2))
         truth = np.concatenate([corners.min(axis=1), corners.max(axis=1) + 1], axis=1)
         overlaps = measure(heatmap, truth)
-        assert list(overlaps) == list(PROTOCOLS)
+        assert list(overlaps) == list(OF_BOXES)
         for name in FIXED:
             convention = PROTOCOLS[name].convention
             ious = [
@@ -80,7 +82,7 @@ def test_memory_order_and_read_only_maps_change_nothing(heatmaps) -> None:
         other = np.asfortranarray(heatmap)
         other.setflags(write=False)
         one, two = measure(heatmap, [[0, 0, 9, 9]]), measure(other, [[0, 0, 9, 9]])
-        for name in PROTOCOLS:
+        for name in OF_BOXES:
             np.testing.assert_array_equal(one[name], two[name])
 
 
@@ -113,33 +115,29 @@ def test_what_has_no_threshold_has_no_curve() -> None:
 
 
 def test_an_unknown_protocol_is_named_with_those_there_are() -> None:
-    message = "unknown protocol 'pxap': it is one of cam, adl, maxboxacc, maxboxacc_v2, simple"
+    message = "unknown protocol 'loc': it is one of cam, adl, maxboxacc, maxboxacc_v2, simple, pxap"
     for call in (
-        lambda: require_protocol("pxap"),
-        lambda: localize("pxap", np.eye(3)),
-        lambda: measure(np.eye(3), [[0, 0, 1, 1]], ["pxap"]),
-        lambda: localization_hits("pxap", [[1.0]]),
+        lambda: require_protocol("loc"),
+        lambda: localize("loc", np.eye(3)),
+        lambda: measure(np.eye(3), [[0, 0, 1, 1]], ["loc"]),
+        lambda: localization_hits("loc", [[1.0]]),
     ):
         with pytest.raises(InputError, match=message):
             call()
 
 
 def test_many_heatmaps_of_an_image_are_measured_as_each_alone(random: np.random.Generator) -> None:
-    heatmaps = random.random((3, 30, 40)).astype(np.float32)
-    truth = {name: [[4, 5, 30.5, 25.5]] for name in PROTOCOLS}
+    grids = random.random((3, 5, 6)).astype(np.float32)
+    size, shown = (30, 40), (20, 24)
+    truth = {name: [[4, 5, 30.5, 25.5]] for name in OF_BOXES}
+    truth["pxap"] = np.eye(30, 40, dtype=np.uint8)
     truth["simple"] = [[1, 1, 9, 9]]  # its view is another
-    measured, swept = measure_all(heatmaps, (30, 40), truth, sweeps=["simple"])
-    for heatmap, found, curve in zip(heatmaps, measured, swept, strict=True):
+    measured, swept = measure_all(grids, size, shown, truth, sweeps=["simple"])
+    for grid, found, curve in zip(grids, measured, swept, strict=True):
+        assert list(found) == list(PROTOCOLS)
         for name in PROTOCOLS:
+            heatmap = enlarge(name, grid, size, shown)
             np.testing.assert_array_equal(found[name], measure(heatmap, truth[name], [name])[name])
         assert curve.keys() == {"simple"}
+        heatmap = enlarge("simple", grid, size, shown)
         np.testing.assert_array_equal(curve["simple"], sweep("simple", heatmap, truth["simple"]))
-
-
-@pytest.mark.parametrize("size", [(30, 40), (227, 227), (5, 9), (7, 6)])
-def test_heatmaps_are_resized_as_torch_does(size, random: np.random.Generator) -> None:
-    grid = random.normal(size=(7, 6)).astype(np.float32)
-    expected = torch.nn.functional.interpolate(
-        torch.from_numpy(grid)[None, None], size=size, mode="bilinear", align_corners=False
-    )
-    np.testing.assert_allclose(upsample(grid, size), expected[0, 0], atol=2e-6)

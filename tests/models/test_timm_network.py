@@ -242,3 +242,14 @@ def test_the_shared_resnet50_is_the_same_under_its_timm_name(shared_data, genera
         ours.preprocessing(size)(frames), wanted.preprocessing(size)(frames), atol=1e-5
     )
     assert image_preprocessing("timm/resnet50", size).normalization.interpolation == "bicubic"
+
+
+def test_the_resnetv2_of_table_1_is_timms_by_its_own_name() -> None:
+    torch.manual_seed(0)
+    backbone = load_backbone("resnetv2_50", weights="none")
+    assert backbone.name == "timm/resnetv2_50.a1h_in1k"  # with the tag of its weights
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = backbone.features(images)
+        assert maps.shape == (1, 2048, 2, 2) and maps.min() == 0  # behind its last norm and ReLU
+        assert backbone.head(maps).shape == (1, 1000)

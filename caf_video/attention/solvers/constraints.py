@@ -1,4 +1,7 @@
-"""What keeps a filter from passing everything: L2, softmax, Gaussian and L1 (Sec. 4.4, Fig. 11)."""
+"""What keeps a filter from passing everything: L2, softmax and Gaussian (Sec. 4.4, Fig. 11).
+
+The L1 norm has a solver of its own: see `l1`.
+"""
 
 from collections.abc import Callable
 
@@ -12,7 +15,6 @@ def constrain(raw: Tensor, constraint: str, space: tuple[int, ...]) -> Tensor:
     """The filter (*space) that a raw parameter stands for, differentiable.
 
     * `l2`: raw / ||raw||_2, raw of shape `space` (the paper's);
-    * `l1`: raw / ||raw||_1, signed;
     * `softmax`: over all cells at once, positive, summing to 1;
     * `gaussian`: raw is the free mean, one number an axis, in cells from the middle of the grid;
       covariance the identity in cells, sum 1. Any grid (the authors' is fixed to 7x7).
@@ -27,10 +29,6 @@ def parameter_shape(constraint: str, space: tuple[int, ...]) -> tuple[int, ...]:
 
 def _l2(raw: Tensor, space: tuple[int, ...]) -> Tensor:
     return raw / raw.norm()
-
-
-def _l1(raw: Tensor, space: tuple[int, ...]) -> Tensor:
-    return raw / raw.abs().sum()
 
 
 def _softmax(raw: Tensor, space: tuple[int, ...]) -> Tensor:
@@ -50,5 +48,4 @@ _FILTERS: dict[str, Callable[[Tensor, tuple[int, ...]], Tensor]] = {
     "l2": _l2,
     "softmax": _softmax,
     "gaussian": _gaussian,
-    "l1": _l1,
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from caf_video.attention.objectives import SquaredDistance
 from caf_video.attention.solvers.constraints import constrain, parameter_shape
+from caf_video.attention.solvers.l1 import solve_l1
 from caf_video.attention.solvers.problems import Problems
 from caf_video.attention.solvers.solution import FilterSolution, join_solutions
 
@@ -61,12 +62,16 @@ def solve_descent(
 
     Args:
         problems: The n problems.
-        preset: Optimiser, schedule, start and stop.
-        constraint: How the raw parameter becomes a filter: "l2", "softmax", "gaussian" or "l1".
+        preset: Optimiser, schedule, start and stop; of "l1", which has no raw parameter, only how
+            many steps at most.
+        constraint: How the raw parameter becomes a filter: "l2", "softmax" or "gaussian"; or "l1",
+            see `solve_l1`.
         seed: Of the random start, which is the same for every problem, so that a batch gives what
             separate calls give.
         trace: Keep the filter of every step.
     """
+    if constraint == "l1":
+        return solve_l1(problems, max_steps=preset.max_steps + 1, trace=trace)
     parts = []
     for row in range(len(problems)):
         problem = problems.select(torch.tensor([row], device=problems.response.device))

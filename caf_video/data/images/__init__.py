@@ -3,7 +3,7 @@
 Law: pictures are upright uint8 RGB; what is listed and cannot be used is counted and named.
 """
 
-from caf_video.data.images.image import Box, ImageError, image_size, read_image
+from caf_video.data.images.image import Box, ImageError, image_size, read_image, read_mask
 from caf_video.data.images.image_set import (
     BOX_TOLERANCE_PIXELS,
     ImageSet,
@@ -26,4 +26,5 @@ __all__ = [
     "image_size",
     "read_image",
     "read_image_set",
+    "read_mask",
 ]

@@ -87,6 +87,17 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         return np.array(rgb)
 
 
+def read_mask(path: str | Path) -> NDArray[np.bool_]:
+    """A mask (height, width) as it is stored: where the grey value is not 0.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        return np.asarray(image.convert("L")) > 0
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` would return, from the header alone.
 

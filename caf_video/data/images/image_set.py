@@ -28,6 +28,8 @@ class LabelledImage:
         label: Position of its class in `ImageSet.label_names`.
         boxes: (x1, y1, x2, y2) each, in pixels of the upright image, as annotated.
         split: "train", "val" or "test".
+        masks: Files of the masks of its objects, absolute; not 0 where an object is.
+        ignored: File of the mask of what is neither object nor background; None where nothing is.
     """
 
     image_id: str
@@ -35,6 +37,8 @@ class LabelledImage:
     label: int
     boxes: tuple[Box, ...] = ()
     split: str = ""
+    masks: tuple[Path, ...] = ()
+    ignored: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class ImageSet:
     """Labelled images, in the order of their list.
 
     Attributes:
-        name: "imagenet", "cub", "cars" or "folder".
+        name: "imagenet", "cub", "cars", "folder" or "wsol".
         root: Where it was read from, absolute.
         label_names: The classes, each once.
         images: Those that can be used. Their headers were read; their pixels were not.

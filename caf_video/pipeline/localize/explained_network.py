@@ -64,7 +64,8 @@ class ExplainedNetwork:
         if self.classes is None:
             return False
         if self.label_names is None:  # ImageNet's order is everybody's
-            return images.name == "imagenet" and self.classes == 1000
+            of_imagenet = images.name in ("imagenet", "wsol") and len(images.label_names) == 1000
+            return of_imagenet and self.classes == 1000
         return self.label_names == images.label_names
 
 

@@ -16,8 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caf_video.attention import Given, Method, mostly_negative
-from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
-from caf_video.localization import measure_all, require_protocol, true_class_ranks
+from caf_video.data.images import (
+    Box,
+    ImageError,
+    LabelledImage,
+    SkippedImage,
+    read_image,
+    read_mask,
+)
+from caf_video.localization import (
+    Geometry,
+    joined_masks,
+    measure_all,
+    require_protocol,
+    true_class_ranks,
+)
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
@@ -36,15 +49,15 @@ Measured = tuple[list[Overlaps], list[Overlaps]]  # for each method, and its swe
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was found of n images, of which m have boxes and so can be localised.
+    """What was found of n images, of which m have boxes or masks and so can be localised.
 
     Attributes:
         images: Those that could be read, (n).
         skipped: Those that could not.
-        localized: Whether an image has a box, (n,).
-        overlaps: By protocol and method, what `measure` said of each image with a box, (m, t).
-        sweeps: By protocol and method, what `sweep` said of each image with a box, (m, t), of the
-            protocols asked for; an oracle needs none.
+        localized: Whether an image has a box or a mask, (n,).
+        overlaps: By protocol and method, what `measure` said of each such image, (m, t).
+        sweeps: By protocol and method, what `sweep` said of each such image, (m, t), of those
+            protocols that were asked for; an oracle needs none.
         ranks: By protocol, how many classes come before the true one, (n,); of classifiers.
         embeddings: By protocol, as retrieval compares them, (n, d); of embeddings.
         negative: By method, filters that are more negative than positive (maths 1.5).
@@ -117,6 +130,37 @@ def measure_images(
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """An image as it was read: the picture, and what is to be found in it.
+
+    Attributes:
+        frame: uint8 RGB (height, width, 3).
+        boxes: (x1, y1, x2, y2) each.
+        masks: One of each object, (h, w).
+        ignored: What does not count.
+    """
+
+    frame: Picture
+    boxes: tuple[Box, ...]
+    masks: list[NDArray[np.bool_]]
+    ignored: NDArray[np.bool_] | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frame.shape[0], self.frame.shape[1]
+
+    @property
+    def can_be_localized(self) -> bool:
+        return bool(self.boxes or self.masks)
+
+    def truth(self, protocol: str, geometry: Geometry) -> NDArray[np.generic]:
+        """What a protocol compares with, in pixels of its view."""
+        if require_protocol(protocol).of_masks:
+            return joined_masks(self.masks, self.ignored, geometry.size(self.size))
+        return geometry.boxes(self.boxes, self.size)
+
+
+@dataclass(frozen=True)
 class _Explained:
     """A batch whose heatmaps are made and being measured.
 
@@ -137,7 +181,8 @@ class _Jobs(NamedTuple):
     positions: list[int]
     grids: list[NDArray[np.float32]]
     sizes: list[tuple[int, int]]
-    truths: list[dict[str, NDArray[np.float64]]]
+    shown: list[tuple[int, int]]
+    truths: list[dict[str, NDArray[np.generic]]]
     sweeps: list[list[str]]
 
     @property
@@ -204,7 +249,7 @@ class _Pass:
         if not batches:
             return
         with ThreadPoolExecutor(2) as readers:
-            coming: list[Future[Picture | str]] = []
+            coming: list[Future[_Seen | str]] = []
             for number, following in zip(batches, [*list(batches)[1:], None], strict=True):
                 coming = coming or [readers.submit(_read, image) for image in batches[number]]
                 with self._timed("read"):
@@ -238,22 +283,22 @@ class _Pass:
     def _explain(
         self,
         batch: Sequence[LabelledImage],
-        pictures: Sequence[Picture | str],
+        pictures: Sequence[_Seen | str],
         pool: ProcessPoolExecutor | None,
     ) -> _Explained:
         """Run the network and every method on a batch, and let its heatmaps be measured."""
         read = [i for i, picture in enumerate(pictures) if not isinstance(picture, str)]
-        frames = [picture for picture in pictures if not isinstance(picture, str)]
+        seen = [picture for picture in pictures if not isinstance(picture, str)]
         reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
         arrays: Arrays = {"reasons": np.array(reasons)}
-        jobs = _Jobs([], [], [], [], [])
+        jobs = _Jobs([], [], [], [], [], [])
         for network_input, preprocess, neighbours in zip(
             self._inputs, self._preprocessing, self._neighbours, strict=True
         ):
             if not read:
                 break
             with self._timed("read"):
-                inputs = torch.cat([preprocess(frame[None]) for frame in frames]).to(device())
+                inputs = torch.cat([preprocess(one.frame[None]) for one in seen]).to(device())
             labels = torch.tensor([batch[i].label for i in read], device=device())
             with self._timed("forward"), torch.no_grad():
                 maps = self._network.halves.features(inputs)
@@ -263,13 +308,13 @@ class _Pass:
                 given = neighbours.given([batch[i] for i in read], labels)
                 heat = [self._heat(arrays, network_input, m, maps, given) for m in self._methods]
                 grids = torch.stack(heat, dim=1).numpy()  # (images, methods, h, w)
-            for i, frame, grid in zip(read, frames, grids, strict=True):
-                if batch[i].boxes:
-                    self._add_jobs(
-                        jobs, network_input, i, batch[i], (frame.shape[0], frame.shape[1]), grid
-                    )
+            for i, one, grid in zip(read, seen, grids, strict=True):
+                if one.can_be_localized:
+                    self._add_jobs(jobs, network_input, i, one, grid)
         mapping = map if pool is None else partial(pool.map, chunksize=jobs.chunk)
-        measured = mapping(measure_all, jobs.grids, jobs.sizes, jobs.truths, jobs.sweeps)
+        measured = mapping(
+            measure_all, jobs.grids, jobs.sizes, jobs.shown, jobs.truths, jobs.sweeps
+        )
         return _Explained(arrays, jobs.positions, measured)
 
     def _heat(
@@ -303,16 +348,16 @@ class _Pass:
         jobs: _Jobs,
         network_input: NetworkInput,
         position: int,
-        image: LabelledImage,
-        size: tuple[int, int],
+        seen: _Seen,
         grids: NDArray[np.float32],
     ) -> None:
-        for heat_size, names in network_input.sizes(size).items():
+        for heat_size, names in network_input.sizes(seen.size).items():
             jobs.positions.append(position)
             jobs.grids.append(grids)
             jobs.sizes.append(heat_size)
+            jobs.shown.append(network_input.size)
             jobs.truths.append(
-                {name: network_input.geometries[name].boxes(image.boxes, size) for name in names}
+                {name: seen.truth(name, network_input.geometries[name]) for name in names}
             )
             jobs.sweeps.append([name for name in self._sweeps if name in names])
 
@@ -325,10 +370,12 @@ class _Pass:
             self.seconds[stage] += time.perf_counter() - started
 
 
-def _read(image: LabelledImage) -> Picture | str:
-    """The picture, or why it cannot be read."""
+def _read(image: LabelledImage) -> _Seen | str:
+    """The picture with its masks, or why they cannot be read."""
     try:
-        return read_image(image.path)
+        ignored = None if image.ignored is None else read_mask(image.ignored)
+        masks = [read_mask(path) for path in image.masks]
+        return _Seen(read_image(image.path), image.boxes, masks, ignored)
     except ImageError as error:
         return str(error)
 
@@ -361,7 +408,7 @@ def _joined(
     return Measurements(
         images=tuple(images),
         skipped=tuple(skipped),
-        localized=np.array([bool(image.boxes) for image in images], dtype=bool),
+        localized=np.array([bool(image.boxes or image.masks) for image in images], dtype=bool),
         overlaps=of_pairs("overlaps"),
         sweeps=of_pairs("sweeps"),
         ranks=of("ranks"),

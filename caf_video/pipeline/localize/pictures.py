@@ -8,7 +8,7 @@ import torch
 
 from caf_video.attention import Method, resize_maps
 from caf_video.data.images import LabelledImage, read_image
-from caf_video.localization import PROTOCOLS, Geometry, localize, measure, sweep, upsample
+from caf_video.localization import PROTOCOLS, Geometry, enlarge, localize, measure, sweep
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
@@ -138,7 +138,8 @@ def _lines(
             given = neighbours.given([image], labels)
             heat = method.of_pictures(network.halves.tail, maps, given).float().cpu()
             heat = heat.abs() if method.filters else heat
-            heatmap = upsample(heat[0].numpy(), geometry.size(size))
+            grid = heat[0].numpy()
+            heatmap = enlarge(protocol, grid, geometry.size(size), network_input.size)
             answers.append(answer(heatmap, truth, protocol, thresholds.get(method.name)))
         yield SheetImage(image.image_id, label_names[image.label], shown, truth, answers)
 

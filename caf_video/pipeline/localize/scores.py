@@ -13,13 +13,14 @@ from caf_video.localization import (
     estimates,
     gate,
     localization_hits,
+    pixel_estimates,
     threshold_curve,
 )
 from caf_video.pipeline.localize.measure import Measurements
 from caf_video.retrieval import normalized_mutual_information, recall_at_k
 
 BASELINES = ("grad-cam", "retrieval-grad-cam")  # vanilla, of a classifier and of an embedding
-HEADLINES = ("gated_loc", "top1_loc", "gt_known")  # the first there is is what Δ is about
+HEADLINES = ("pxap", "gated_loc", "top1_loc", "gt_known")  # the first there is is what Δ is about
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Row:
 
     Attributes:
         protocol, method: Their names.
-        figures: "gt_known" and, gated, "top1_loc", "top5_loc" or "gated_loc"; shares in [0, 1].
+        figures: "gt_known" and, gated, "top1_loc", "top5_loc" or "gated_loc", or of masks
+            "pxap"; in [0, 1].
         delta: What the headline figure is above that of vanilla Grad-CAM, by paired bootstrap; None
             where that is not in the table, or is the row itself.
         curve: Accuracy by threshold, of an oracle or where the threshold was swept.
@@ -104,6 +106,10 @@ def score(found: Measurements, protocols: Sequence[str], methods: Sequence[str])
     rows = []
     headline = "gt_known"
     for protocol in protocols:
+        if PROTOCOLS[protocol].of_masks:
+            rows += _mask_rows(found, protocol, methods)
+            headline = "pxap"
+            continue
         scored = {
             method: _gated(found, retrieval, protocol, method)
             for method in methods
@@ -114,6 +120,25 @@ def score(found: Measurements, protocols: Sequence[str], methods: Sequence[str])
         headline = next(name for name in HEADLINES if name in next(iter(scored.values())))
         rows += _rows(found, protocol, scored, headline)
     return Scores(rows, headline, top, retrieval)
+
+
+def _mask_rows(found: Measurements, protocol: str, methods: Sequence[str]) -> list[Row]:
+    measured = [method for method in methods if (protocol, method) in found.overlaps]
+    baseline = next((name for name in BASELINES if name in measured), None)
+    first = [baseline] if baseline else []
+    order = first + [method for method in measured if method != baseline]
+    values, deltas = pixel_estimates([found.overlaps[protocol, method] for method in order])
+    by_name = dict(zip(order, zip(values, deltas, strict=True), strict=True))
+    return [
+        Row(
+            protocol,
+            method,
+            {"pxap": by_name[method][0]},
+            by_name[method][1] if baseline else None,
+            None,
+        )
+        for method in measured
+    ]
 
 
 def _retrieval(embeddings: NDArray[np.float32], labels: list[str], ids: list[str]) -> Retrieval:

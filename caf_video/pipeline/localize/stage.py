@@ -60,6 +60,7 @@ def localize(
     root: Path,
     network: ExplainedNetwork,
     *,
+    metadata: Path | None = None,
     split: str = "test",
     methods: Sequence[str] = (),
     protocols: Sequence[str] = ("simple",),
@@ -79,6 +80,7 @@ def localize(
         dataset: As `read_image_set` takes it.
         root: Its folder.
         network: The network.
+        metadata: Of "wsol", the folder of its lists.
         split: Of the set.
         methods: Keys of METHODS; empty for all that fit the network.
         protocols: Keys of PROTOCOLS.
@@ -96,15 +98,14 @@ def localize(
         CafVideoError: The images, the network or a choice cannot be used; says which and why.
     """
     protocols = [require_protocol(name).name for name in dict.fromkeys(protocols)]
-    image_set = read_image_set(dataset, root, protocol=network.protocol)
+    image_set = read_image_set(dataset, root, protocol=network.protocol, metadata=metadata)
     images = image_set.split(split)
-    if not any(image.boxes for image in images):
-        raise InputError(f"no image of split {split!r} of {root} has a box to be localised by")
+    _require_truth(images, f"split {split!r} of {root}", protocols, pictures)
     known = network.knows_classes_of(image_set)
     chosen = _chosen(methods, network, image_set, known)
     network_inputs = inputs_for(protocols, whole=size or network.size, everywhere=size is not None)
     sweeps = [] if pictures is None else [n for n in protocols if _is_swept(PROTOCOLS[n])]
-    settings = _settings(image_set, images, split, network, chosen, network_inputs) | {
+    settings = _settings(image_set, metadata, images, split, network, chosen, network_inputs) | {
         "sweeps": sweeps
     }
     if json is not None:  # now, and not after the pass
@@ -177,6 +178,26 @@ def _is_swept(protocol: Protocol) -> bool:
     return bool(protocol.thresholds) and not protocol.oracle
 
 
+def _require_truth(
+    images: Sequence[LabelledImage], where: str, protocols: Sequence[str], pictures: Path | None
+) -> None:
+    """Images have what their protocols compare with: boxes, or masks.
+
+    Raises:
+        InputError: They have not, or pictures are wanted of what has no boxes to draw.
+    """
+    boxes, masks = (any(image.boxes for image in images), any(image.masks for image in images))
+    if not boxes and not masks:
+        raise InputError(f"no image of {where} has a box to be localised by")
+    for name in protocols:
+        if PROTOCOLS[name].of_masks and not masks:
+            raise InputError(f"protocol {name} compares with masks, and {where} has boxes")
+        if not PROTOCOLS[name].of_masks and not boxes:
+            raise InputError(f"protocol {name} compares with boxes, and {where} has masks: pxap")
+        if PROTOCOLS[name].of_masks and pictures is not None:
+            raise InputError(f"pictures show boxes, and protocol {name} has none: leave them out")
+
+
 def _chosen(
     names: Sequence[str], network: ExplainedNetwork, image_set: ImageSet, known: bool
 ) -> list[Method]:
@@ -205,6 +226,7 @@ def _chosen(
 
 def _settings(
     image_set: ImageSet,
+    metadata: Path | None,
     images: Sequence[LabelledImage],
     split: str,
     network: ExplainedNetwork,
@@ -214,6 +236,7 @@ def _settings(
     return {
         "dataset": image_set.name,
         "root": str(image_set.root),
+        "metadata": None if metadata is None else str(metadata.resolve()),
         "split": split,
         "images": len(images),
         "network": network.source,

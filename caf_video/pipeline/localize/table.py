@@ -16,6 +16,7 @@ TITLES = {
     "top1_loc": "top-1 LOC",
     "top5_loc": "top-5 LOC",
     "gated_loc": "R@1-gated LOC",
+    "pxap": "PxAP",
 }
 SKIPPED_SHOWN = 5
 
@@ -61,7 +62,8 @@ def footnotes(
         where: The images, for people.
     """
     notes = [
-        f"{len(found.images)} images of {where}, {int(found.localized.sum())} with a box. Percent "
+        f"{len(found.images)} images of {where}, {int(found.localized.sum())} with a "
+        f"{'mask' if scores.headline == 'pxap' else 'box'}. Percent "
         "[95 % bootstrap interval over images]."
     ]
     if skipped:
@@ -179,7 +181,11 @@ def record(
 
 def _by_image(scores: Scores, found: Measurements) -> list[dict[str, Any]]:
     with_box = found.localized.cumsum() - 1  # position among the images with boxes
-    fixed = {key: v for key, v in found.overlaps.items() if not PROTOCOLS[key[0]].oracle}
+    fixed = {
+        key: overlaps
+        for key, overlaps in found.overlaps.items()
+        if not PROTOCOLS[key[0]].oracle and not PROTOCOLS[key[0]].of_masks
+    }
     records = []
     for i, image in enumerate(found.images):
         one: dict[str, Any] = {"image_id": image.image_id, "label": image.label}
@@ -190,7 +196,7 @@ def _by_image(scores: Scores, found: Measurements) -> list[dict[str, Any]]:
                 name: found.images[near.nearest[i]].image_id
                 for name, near in scores.retrieval.items()
             }
-        if found.localized[i]:
+        if found.localized[i] and fixed:
             ious: dict[str, dict[str, float]] = {}
             for (protocol, method), overlaps in fixed.items():
                 iou = float(overlaps[with_box[i], 0])

@@ -222,7 +222,7 @@ def test_a_table_that_is_no_text_or_not_there_is_one_clear_line(tmp_path: Path) 
 
 
 def test_an_unknown_set_or_protocol_says_what_there_is(tmp_path: Path) -> None:
-    assert IMAGE_SETS == ("imagenet", "cub", "cars", "folder")
+    assert IMAGE_SETS == ("imagenet", "cub", "cars", "folder", "wsol")
     with pytest.raises(InputError, match="no image set 'coco'; there are imagenet, cub, cars"):
         read_image_set("coco", tmp_path)
     with pytest.raises(InputError, match="no protocol 'few_shot'; there are classification, zero"):

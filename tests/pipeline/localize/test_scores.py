@@ -196,4 +196,4 @@ def test_curves_are_thresholds_and_the_mean_accuracy_of_the_levels(classified: S
 
 
 def test_the_difference_is_about_the_strictest_figure_there_is() -> None:
-    assert HEADLINES == ("gated_loc", "top1_loc", "gt_known")
+    assert HEADLINES == ("pxap", "gated_loc", "top1_loc", "gt_known")
