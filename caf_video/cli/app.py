@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from caf_video.cli import bring, learn, look, prepare
+from caf_video.cli import bring, find, learn, look, prepare
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
 from caf_video.errors import Interrupted
 
@@ -69,6 +69,7 @@ app.command(
 app.command()(learn.evaluate)
 app.command()(learn.export)
 app.command()(look.explain)
+app.command()(find.index)
 app.command()(look.localize)
 app.command()(look.demo)
 

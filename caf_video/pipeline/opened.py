@@ -12,7 +12,7 @@ from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.stores import ClipStore, open_store
 from caf_video.errors import CafVideoError, InputError
-from caf_video.models.backbones import load_backbone
+from caf_video.models.backbones import Backbone, load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.extract import describe, sample_features
 from caf_video.pipeline.progress import device
@@ -128,16 +128,20 @@ def relocated(clip: Clip, videos: Path | None) -> Clip:
     raise CafVideoError(f"clip {clip.clip_id!r}: no video at {clip.path} {where}")
 
 
-def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
-    """Features of a clip that is in no store, as those that the run was trained on.
+def run_backbone(run: ClipRun, name: str) -> Backbone:
+    """The frozen network whose maps a run was trained on, on the device.
+
+    Args:
+        run: The run.
+        name: Of the video that it is for, to say so in an error.
 
     Raises:
-        CafVideoError: The video cannot be read, or the backbone has other weights now.
+        CafVideoError: The maps were made elsewhere, or the backbone has other weights now.
     """
     wanted = run.description
     if not wanted.weights_sha256:
         raise CafVideoError(
-            f"{clip.path.name}: the run was trained on maps of {wanted.backbone} that were made "
+            f"{name}: the run was trained on maps of {wanted.backbone} that were made "
             "elsewhere: of another video there are none. Give clip ids of its store"
         )
     backbone = load_backbone(
@@ -146,10 +150,20 @@ def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
     made = describe(backbone, wanted.size, timesteps=wanted.timesteps, candidates=wanted.candidates)
     if made.differences(wanted):
         raise CafVideoError(
-            f"{clip.path.name}: {wanted.backbone} has other weights now than the run was trained "
+            f"{name}: {wanted.backbone} has other weights now than the run was trained "
             f"on ({wanted.weights}): put those back"
         )
-    backbone.to(device())
+    return backbone.to(device())
+
+
+def new_features(run: ClipRun, clip: Clip) -> ClipFeatures:
+    """Features of a clip that is in no store, as those that the run was trained on.
+
+    Raises:
+        CafVideoError: The video cannot be read, or the backbone has other weights now.
+    """
+    wanted = run.description
+    backbone = run_backbone(run, clip.path.name)
     transform = backbone.preprocessing(wanted.size)
     frames = ClipFrames([clip], timesteps=wanted.timesteps, candidates=1, transform=transform)
     return sample_features(backbone, frames[0])

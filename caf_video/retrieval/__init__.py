@@ -14,13 +14,16 @@ from caf_video.retrieval.metrics import (
     ranked_precision,
     recall_at_k,
 )
+from caf_video.retrieval.moments import best_moments, distances_to
 
 __all__ = [
     "EmbeddingIndex",
     "Neighbours",
     "RankedPrecision",
     "RetrievalResult",
+    "best_moments",
     "chance_recall",
+    "distances_to",
     "nmi_across_groups",
     "normalized_mutual_information",
     "ranked_precision",

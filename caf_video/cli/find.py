@@ -1,0 +1,61 @@
+"""Search in drives: an index of moments, a query, and pages to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caf_video.cli.console import EXIT_PARTLY, err, out, track
+
+
+def index(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="VIDEO_OR_MANIFEST",
+            help="Long videos, cut in windows; or lists of clips. None: a split of the run's own.",
+        ),
+    ] = None,
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the index, new or this run's.")],
+    split: Annotated[str, typer.Option(help="Without sources: train, val or test.")] = "test",
+    drives: Annotated[
+        bool, typer.Option("--drives", help="Of lists and folders the whole videos, in windows.")
+    ] = False,
+    window: Annotated[float, typer.Option(help="Seconds that a window has.", min=0.01)] = 4.0,
+    step: Annotated[float, typer.Option(help="Seconds between windows.", min=0.01)] = 1.0,
+    features: Annotated[
+        Path | None, typer.Option(help="Where the run's features are, if they were moved.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, of videos that do not say.", min=0.001)
+    ] = None,
+) -> None:
+    """Embed clips or whole drives, to search among them.
+
+    A drive becomes overlapping windows; each of its frames goes through the backbone once. The
+    index is added to: what it has already is not made again.
+    """
+    from caf_video.pipeline.index import Windows, index_moments
+
+    done = index_moments(
+        run,
+        folder,
+        sources or [],
+        split=split,
+        drives=drives,
+        windows=Windows(window, step),
+        features=features,
+        fps=fps,
+        track=track,
+    )
+    out.print(
+        f"{done.added} moments added, {done.held} were there; the index has {done.total}.",
+        highlight=False,
+    )
+    for _, reason in done.failed:
+        err.print(f"Passed over: {reason}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Next: caf-video search QUERY.mp4 --index {folder}", soft_wrap=True)
+    if done.failed:
+        raise typer.Exit(EXIT_PARTLY)
