@@ -70,6 +70,7 @@ app.command()(learn.evaluate)
 app.command()(learn.export)
 app.command()(look.explain)
 app.command()(find.index)
+app.command()(find.report)
 app.command()(look.localize)
 app.command()(look.demo)
 

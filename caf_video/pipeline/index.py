@@ -1,4 +1,4 @@
-"""run and videos ─► an index of moments: of a split, of the clips of a manifest, of whole drives."""
+"""run and videos ─► an index of moments: of a split, of listed clips, of whole drives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,37 +5,50 @@ Law: never changes a number. A heatmap is rescaled for display alone, and the le
 """
 
 from caf_video.rendering.boxes import draw_box
+from caf_video.rendering.charts import Chart, line_chart
 from caf_video.rendering.contact_sheet import SheetRow, contact_sheet
 from caf_video.rendering.curves import threshold_curves, training_curves
+from caf_video.rendering.film import film_width, write_film
 from caf_video.rendering.image_file import RenderingError, write_image
 from caf_video.rendering.legend import heat_legend
 from caf_video.rendering.localization_sheet import Answer, SheetImage, localization_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
+from caf_video.rendering.run_page import FigureTable, PageClip, RunPage, write_run_page
+from caf_video.rendering.scale import scaled_to_width
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
     "Answer",
+    "Chart",
     "ClipCaption",
+    "FigureTable",
     "GalleryItem",
     "NeighbourRow",
+    "PageClip",
     "RenderingError",
     "Report",
+    "RunPage",
     "SheetImage",
     "SheetRow",
     "VideoWriter",
     "clip_strip",
     "contact_sheet",
     "draw_box",
+    "film_width",
     "frame_title",
     "heat_legend",
+    "line_chart",
     "localization_sheet",
     "overlay",
     "render_report",
+    "scaled_to_width",
     "threshold_curves",
     "training_curves",
+    "write_film",
     "write_image",
     "write_report",
+    "write_run_page",
     "write_video",
 ]

@@ -15,6 +15,7 @@ from caf_video.retrieval.metrics import (
     recall_at_k,
 )
 from caf_video.retrieval.moments import best_moments, distances_to
+from caf_video.retrieval.plane import principal_plane
 
 __all__ = [
     "EmbeddingIndex",
@@ -26,6 +27,7 @@ __all__ = [
     "distances_to",
     "nmi_across_groups",
     "normalized_mutual_information",
+    "principal_plane",
     "ranked_precision",
     "recall_at_k",
 ]
