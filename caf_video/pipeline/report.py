@@ -169,7 +169,7 @@ def _gallery(
     width = film_width(
         len(rows) * len(MODES), timesteps, grid[1] / grid[0], bytes_at_most=FILMS_BYTES
     )
-    scale = np.abs(plane).max() or 1.0
+    plane = np.round(plane / (np.abs(plane).max() or 1.0), 4)
     found: list[PageClip] = []
     drawn = zip(rows, explained, strict=True)
     for place, (row, one) in enumerate(
@@ -194,10 +194,7 @@ def _gallery(
                 verdict=bool(evaluation.gate.correct[row]) if counted else None,
                 found=nearest.label if nearest else "",
                 distance=neighbours[0][2] if neighbours else None,
-                point=(
-                    round(float(plane[row, 0] / scale), 4),
-                    round(float(plane[row, 1] / scale), 4),
-                ),
+                point=(float(plane[row, 0]), float(plane[row, 1])),
                 films=films,
                 size=size,
                 times_seconds=[round(value, 3) for value in one.times_seconds.tolist()],
@@ -302,7 +299,6 @@ def _data_card(run: ClipRun, evaluation: Evaluation, features: Path | None) -> d
     if evaluation.new_classes:
         card["new classes"] = ", ".join(evaluation.new_classes)
     for label, count in sorted(Counter(clip.label for clip in evaluation.clips).items()):
-        card[f"class {label}"] = (
-            f"{count} clips here, {sum(c.label == label for c in clips)} in all"
-        )
+        in_all = sum(clip.label == label for clip in clips)
+        card[f"class {label}"] = f"{count} clips here, {in_all} in all"
     return card
