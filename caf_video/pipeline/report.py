@@ -114,7 +114,7 @@ def run_page(
         )
         tables.append(_table("Among other sessions", note, evaluation.other_sessions))
     return RunPage(
-        title=f"Run {run.folder.resolve().name}",
+        title=f"Run {'/'.join(run.folder.resolve().parts[-2:])}",
         lead=(
             f"{len(evaluation.clips)} clips of the {evaluation.embedded.split} split, each searched"
             " for among the others by the trained embedding."
