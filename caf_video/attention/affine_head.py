@@ -10,7 +10,13 @@ from torch import Tensor
 from caf_video.attention.cutting.cut import Cut
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.objectives import ClassSpecific, SquaredDistance
-from caf_video.attention.solvers.affine import AffineMap, DenseMap, PooledMap, or_one
+from caf_video.attention.solvers.affine import (
+    AffineMap,
+    CenteredMap,
+    DenseMap,
+    PooledMap,
+    or_one,
+)
 from caf_video.attention.solvers.exact import minimise_distance, minimise_linear
 from caf_video.attention.solvers.matrix_free import ResponseMap, minimise_matrix_free
 from caf_video.attention.solvers.problems import MissingGradient, gradient
@@ -77,6 +83,7 @@ def solve_affine_head(
     *,
     pair: bool,
     insist: bool,
+    center: Tensor | None = None,
 ) -> FilterSolution | None:
     """Every problem's filter (n, cells), or None where the head is not affine.
 
@@ -91,6 +98,7 @@ def solve_affine_head(
         objective: Their losses.
         pair: Whether the reference is not the network's own output.
         insist: Solve it at any price; else give up where another solver is cheaper.
+        center: Of a centred pair, what each cell is measured against, (problems, d).
 
     Raises:
         InputError: On a head that would need a matrix that is too large, saying why.
@@ -100,7 +108,12 @@ def solve_affine_head(
         affine, bias = found
         if isinstance(objective, ClassSpecific):
             return _minimise_linear(affine, bias, objective)
+        if center is not None:
+            centered = CenteredMap.of(affine, center - bias)
+            return minimise_distance(centered, objective.reference - center)
         return minimise_distance(affine, objective.reference - bias if pair else None)
+    if center is not None:
+        response = response.centered(center)
     head = _examine(cut, response)
     if head is None or (head.rounding is HALF and not insist and head.cells > DENSE_CELLS):
         return None  # M of half-precision numbers is dear, and products with it do not settle

@@ -13,7 +13,12 @@ from caf_video.attention.cutting.cut import Cut, Endpoint, cut_network
 from caf_video.attention.cutting.layers import maps_of, number_of_runs
 from caf_video.attention.cutting.recorded import network_outputs
 from caf_video.attention.cutting.response import CutResponse
-from caf_video.attention.heatmap import filters_to_heatmaps, mostly_negative
+from caf_video.attention.heatmap import (
+    filters_to_heatmaps,
+    like_and_unlike,
+    mostly_negative,
+    resize_maps,
+)
 from caf_video.attention.objectives import (
     ClassSpecific,
     Objective,
@@ -22,6 +27,7 @@ from caf_video.attention.objectives import (
     as_targets,
     class_numbers,
 )
+from caf_video.attention.pairs import centers_of, check_center, given_embeddings
 from caf_video.attention.solvers.constraints import CONSTRAINTS
 from caf_video.attention.solvers.descent import PRESETS, solve_descent
 from caf_video.attention.solvers.problems import Problems
@@ -49,11 +55,14 @@ class Explanation:
 
     Where a network folds a clip's frames into the batch, or runs the layer once a frame, every
     frame has a filter of its own, solved with the others unfiltered (Sec. 4.3), and n below is
-    (samples, frames).
+    (samples, frames). Each of those has norm 1: |f| must not be compared between frames. A network
+    whose map has time among its cells (a 3-D one) has one filter over (t, h, w), the joint one of
+    maths 1.6; `frame_shares(filters)` then says which frame.
 
     Attributes:
         filters: f, signed, unit norm under its constraint, shape (n, *space).
-        heatmaps: |f| / ||f|| resized to the input, never rescaled to its own extremes, (n, *size).
+        heatmaps: |f| / ||f|| resized to the input, never rescaled to its own extremes, (n, *size);
+            of a centred pair only its positive side, what resembles the reference.
         losses: The loss of each filter, (n,).
         steps: Evaluations each took, (n,).
         settled: Whether each met its solver's test; False means it ran out of steps, (n,).
@@ -66,6 +75,8 @@ class Explanation:
         flat: None, or why the filters say nothing, for the network "scale": ignores the map's
             scale; "cells": ignores the scale of each cell; "unread": does not read the cells.
         trace: On request, the filters on the way, (steps, *space) for each problem in turn.
+        unlike: Of a centred pair, the negative side: what tells the input from the reference,
+            resized like `heatmaps`; else None.
     """
 
     filters: Tensor
@@ -80,6 +91,7 @@ class Explanation:
     until: str | None = None
     flat: Flat | None = None
     trace: tuple[Tensor, ...] | None = None
+    unlike: Tensor | None = None
 
 
 def explain(
@@ -89,6 +101,7 @@ def explain(
     layer: str | nn.Module | None = None,
     target: Target | str | Sequence[str] | None = None,
     reference: Any = None,
+    center: Tensor | Literal["map"] | None = None,
     output: Output = None,
     until: str | nn.Module | None = None,
     call: int | Literal["each"] | None = None,
@@ -118,7 +131,12 @@ def explain(
             that gives a map with cells at which a filter changes the answer.
         target: A class for each sample, or one for all: its number, or its name where the model
             knows names (`label_names`, or `config.id2label` of transformers).
-        reference: Inputs y like `inputs`, one for each sample or one for all.
+        reference: Inputs y like `inputs`, one for each sample or one for all; or, where the input
+            is a tensor of more than two axes, their embeddings (d,) or (n, d).
+        center: Of a pair, what every cell is measured against (maths 1.7): "map" is the map's own
+            spatial mean, an embedding (d,) or (n, d) a mean one, of a gallery. Without it a vector
+            common to all cells makes the filter of a pair nearly uniform. Centred, the positive
+            side of the filter resembles y (`heatmaps`), the negative tells x from y (`unlike`).
         output: Which output, where the network returns several: a key, an index or a function.
         until: A layer behind `layer` whose output is explained in place of the network's, V'(x) of
             Eq. 3. A network that ends in a normalisation is explained before it (Sec. 4.2).
@@ -147,7 +165,7 @@ def explain(
     Raises:
         InputError: On a layer, target or input that is wrong, or a value that is not finite.
     """
-    _check_choices(solver, constraint, preset, target, reference, center_logits)
+    _check_choices(solver, constraint, preset, target, reference, center_logits, center)
     if layer is None:
         layer = default_layer(model, inputs, output=output, input_axes=input_axes)
 
@@ -169,7 +187,9 @@ def explain(
     def _of_cut(cut: Cut) -> Explanation:
         wanted = None
         if reference is not None:
-            wanted = network_outputs(model, reference, output=output, until=until)
+            wanted = given_embeddings(reference, inputs)
+            if wanted is None:
+                wanted = network_outputs(model, reference, output=output, until=until)
         solution = _solution(cut, wanted)
         flat = _flat(cut, solution, of_class=target is not None)
         if flat == "scale" and reference is not None:
@@ -182,11 +202,12 @@ def explain(
                 solution, flat = _solution(cut, None), None
         if flat is not None:
             _warn_of_flat(model, inputs, cut, flat, output=output, input_axes=input_axes)
-        return _explanation(cut, solution, flat, size=size, trace=trace)
+        return _explanation(cut, solution, flat, size=size, trace=trace, center=center)
 
     def _solution(cut: Cut, wanted: Tensor | None) -> FilterSolution:
         classes = None if target is None else class_numbers(model, target)
         objective = _objective(cut, classes, wanted, center_logits)
+        centers = None if center is None else centers_of(cut, center)
         if solver == "descent" or constraint != "l2":
             name = preset or ("paper" if constraint == "l2" else "tf")
             return _iterate(
@@ -195,14 +216,15 @@ def explain(
                 lambda problems: solve_descent(
                     problems, preset=PRESETS[name], constraint=constraint, seed=seed, trace=trace
                 ),
+                centers,
             )
         exact = None
         if solver != "spectral":
             exact = _solve_exactly(
-                cut, objective, pair=wanted is not None, insist=solver == "exact"
+                cut, objective, pair=wanted is not None, insist=solver == "exact", center=centers
             )
         return exact or _iterate(
-            cut, objective, lambda problems: solve_spectral(problems, trace=trace)
+            cut, objective, lambda problems: solve_spectral(problems, trace=trace), centers
         )
 
     if call == "each":
@@ -254,7 +276,7 @@ def _warn_of_flat(
     advice = f'; layer="{other}" tells something' if other else ""
     warn_caller(
         f"the filters of layer {cut.name} say nothing: the network {MEANING[flat]}{advice} "
-        "(docs/mathematics.md, section 1.6)"
+        "(docs/mathematics.md, section 1.8)"
     )
 
 
@@ -265,10 +287,16 @@ def _explanation(
     *,
     size: Sequence[int] | None,
     trace: bool,
+    center: Tensor | str | None,
 ) -> Explanation:
     if trace and solution.trace is None:
         solution = replace(solution, trace=tuple(f[None] for f in solution.filters))
-    heatmaps = filters_to_heatmaps(solution.filters, size or cut.input_size)
+    size, unlike = size or cut.input_size, None
+    if center is None:
+        heatmaps = filters_to_heatmaps(solution.filters, size)
+    else:
+        sides = like_and_unlike(solution.filters, removes_mean=isinstance(center, str))
+        heatmaps, unlike = (resize_maps(side, size) for side in sides)
     rows = tuple(cut.layout.sizes[name] for name in cut.layout.row_names)
     shape = (cut.samples, *rows)
     return Explanation(
@@ -284,6 +312,7 @@ def _explanation(
         until=cut.until,
         flat=flat,
         trace=solution.trace,
+        unlike=None if unlike is None else unlike.unflatten(0, shape),
     )
 
 
@@ -295,6 +324,7 @@ def _of_each_call(found: Sequence[Explanation]) -> Explanation:
             f"the runs of layer {found[0].layer} have filters of shapes {shapes}: take one, call=0"
         )
     traces = [one.trace for one in found]
+    unlike = [one.unlike for one in found if one.unlike is not None]
     return replace(
         found[0],
         filters=torch.stack([one.filters for one in found], dim=1),
@@ -305,6 +335,7 @@ def _of_each_call(found: Sequence[Explanation]) -> Explanation:
         solver="+".join(dict.fromkeys(one.solver for one in found)),
         flat=next((one.flat for one in found if one.flat), None),
         trace=None if None in traces else tuple(f for trace in traces for f in trace or ()),
+        unlike=torch.stack(unlike, dim=1) if unlike else None,
     )
 
 
@@ -315,6 +346,7 @@ def _check_choices(
     target: object,
     reference: Any,
     center_logits: bool,
+    center: Tensor | str | None,
 ) -> None:
     for what, value, choices in (
         ("solver", solver, SOLVERS),
@@ -331,6 +363,10 @@ def _check_choices(
         raise InputError("target and reference exclude each other: class-specific or pair")
     if center_logits and target is None:
         raise InputError("center_logits is about class logits: it needs a target")
+    if center is not None:
+        check_center(center, has_reference=reference is not None)
+        if constraint != "l2":
+            raise InputError('a centred pair has filters of both signs: constraint is "l2"')
 
 
 def _objective(
@@ -353,16 +389,21 @@ def _objective(
                 f"the reference gives {tuple(wanted.shape)}, the input {tuple(outputs.shape)}: "
                 "wanted one reference for each sample, or one for all"
             )
-        outputs = wanted.expand_as(outputs)
+        outputs = wanted.to(outputs).expand_as(outputs)
     outputs = outputs.flatten(1)
     return SquaredDistance(outputs.repeat_interleave(each, dim=0) if each > 1 else outputs)
 
 
 def _solve_exactly(
-    cut: Cut, objective: ClassSpecific | SquaredDistance, *, pair: bool, insist: bool
+    cut: Cut,
+    objective: ClassSpecific | SquaredDistance,
+    *,
+    pair: bool,
+    insist: bool,
+    center: Tensor | None,
 ) -> FilterSolution | None:
     response = CutResponse(cut)
-    solution = solve_affine_head(cut, response, objective, pair=pair, insist=insist)
+    solution = solve_affine_head(cut, response, objective, pair=pair, insist=insist, center=center)
     if solution is None:
         if insist:
             raise InputError(
@@ -374,7 +415,10 @@ def _solve_exactly(
 
 
 def _iterate(
-    cut: Cut, objective: Objective, solve: Callable[[Problems], FilterSolution]
+    cut: Cut,
+    objective: Objective,
+    solve: Callable[[Problems], FilterSolution],
+    center: Tensor | None,
 ) -> FilterSolution:
     """A few problems at a time, so that the network's activations stay small."""
     each = cut.rows_each
@@ -382,7 +426,7 @@ def _iterate(
     def name(row: int) -> str:
         return f"sample {row // each}" + (f", frame {row % each}" if each > 1 else "")
 
-    response = CutResponse(cut)
+    response = CutResponse(cut) if center is None else CutResponse(cut).centered(center)
     rows = torch.arange(len(response), device=response.device)
     problems = Problems(response, objective, rows, name, f"layer {cut.name}")
     chunks = response.chunks()

@@ -1,51 +1,73 @@
-"""Per-frame filters of a clip: all frames of all clips as one batch of problems (Sec. 4.3)."""
+"""Filters of clips: one for each frame (Sec. 4.3), or one for the whole clip (maths 1.6)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention.cutting.twin import Twin
+from caf_video.attention.clip_model import (
+    FEATURE_CHUNK_BYTES,
+    ClipModel,
+    check_clip_maps,
+    check_frames_finite,
+    chunks_of,
+    in_halves,
+)
+from caf_video.attention.clip_responses import (
+    CenteredResponse,
+    FramewiseResponse,
+    JointResponse,
+)
 from caf_video.attention.cutting.undisturbed import undisturbed
-from caf_video.attention.heatmap import filters_to_heatmaps
+from caf_video.attention.heatmap import (
+    filters_to_heatmaps,
+    frame_shares,
+    like_and_unlike,
+    resize_maps,
+)
 from caf_video.attention.objectives import SquaredDistance
-from caf_video.attention.recurrent_tail import RecurrentHead, RecurrentTail, has_recurrent_head
+from caf_video.attention.pairs import check_center, one_each
+from caf_video.attention.recurrent_tail import (
+    JointTail,
+    RecurrentHead,
+    RecurrentTail,
+    has_recurrent_head,
+)
 from caf_video.attention.solvers.descent import PRESETS, solve_descent
 from caf_video.attention.solvers.problems import Response, pose
 from caf_video.attention.solvers.solution import FilterSolution, join_solutions
 from caf_video.attention.solvers.spectral import solve_spectral
 from caf_video.errors import InputError
 
-FEATURE_CHUNK_BYTES = 64 * 2**20  # of input maps that go through `features` at once
 PROBLEM_CHUNK_BYTES = 16 * 2**20  # of what one evaluation reads: half a last-level cache
 STRUCTURE_TOLERANCE = 1e-3  # relative error at which a head is not what it declares to be
 
-
-class ClipModel(Protocol):
-    """A network over clips in two halves: `head(features(feature_maps))` is the embedding."""
-
-    def features(self, feature_maps: Tensor) -> Tensor:
-        """Stored maps (b, t, c, h, w) to A, the maps that a filter multiplies."""
-        ...
-
-    def head(self, maps: Tensor) -> Tensor:
-        """A to raw embeddings (b, d)."""
-        ...
+Filters = Literal["per-frame", "joint"]
 
 
 @dataclass(frozen=True)
 class ClipExplanation:
-    """A filter for every frame of every clip.
+    """The filters of b clips of t frames.
+
+    Per-frame filters each have norm 1, so |f_t| must not be compared between frames: its mass is
+    largest where there is least to see. Which frame matters is told by a joint filter
+    (`frame_shares`), or by `frame_influence`.
 
     Attributes:
-        filters: Signed, unit norm, (b, t, h, w); each solved with the other frames unfiltered.
-        heatmaps: |f| resized, shape (b, t, height, width).
-        losses: ||NT(x) - FT(x, f_t)||^2, shape (b, t).
-        steps: Evaluations each took, shape (b, t).
-        settled: Whether each met its solver's test, shape (b, t).
+        filters: Signed, (b, t, h, w). "per-frame": each of unit norm, solved with the other frames
+            unfiltered. "joint": of unit norm over the clip's frames together.
+        heatmaps: Resized, (b, t, height, width): |f_t| of per-frame filters, a scale for each
+            frame; max(f, 0) of joint filters and of centred pairs.
+        losses: ||e - FT(x, f)||^2 with e = NT(x), or the reference's embedding; (b, t), or of joint
+            filters (b,).
+        steps: Evaluations each took, of the shape of `losses`.
+        settled: Whether each met its solver's test, of the shape of `losses`.
         solver: Its name.
+        kind: "per-frame" or "joint".
+        unlike: Of a centred pair, max(-f, 0) resized like `heatmaps`: what tells the clip from the
+            reference; else None.
     """
 
     filters: Tensor
@@ -54,17 +76,31 @@ class ClipExplanation:
     steps: Tensor
     settled: Tensor
     solver: str
+    kind: Filters = "per-frame"
+    unlike: Tensor | None = None
+
+    @property
+    def frame_shares(self) -> Tensor:
+        """Each frame's share of a joint filter, (b, t), each row summing to 1 (maths 1.6).
+
+        Raises:
+            InputError: The filters are per-frame, which say nothing about it.
+        """
+        return frame_shares(self.filters)
 
 
 def explain_clip(
     clip_model: ClipModel,
     feature_maps: Tensor,
     *,
+    filters: Filters = "per-frame",
+    reference: Tensor | None = None,
+    center: Tensor | Literal["map"] | None = None,
     solver: str = "auto",
     size: Sequence[int] | None = None,
     seed: int = 0,
 ) -> ClipExplanation:
-    """Where the network looked in every frame of every clip (Eq. 3 per frame, Sec. 4.3).
+    """Where the network looked in clips (Eq. 3): in every frame, or where and when at once.
 
     Args:
         clip_model: A network with `features` and `head`. One that also declares `pooling`, `lstm`
@@ -72,8 +108,16 @@ def explain_clip(
             faster, after a check that its head really computes it.
         feature_maps: The maps `features` takes, (b, t, c, h, w); half precision is cast to the
             model's own.
-        solver: "auto" or "spectral" for all frames at once (maths 1.2), "descent" for the paper's
-            loop, one frame after the other.
+        filters: "per-frame" is the paper's L2-CAF (Sec. 4.3): a unit filter for every frame, the
+            others unfiltered. "joint" is one unit filter over (t, h, w): frames compete for the
+            same unit, so it also says which of them (maths 1.6). A 3-D network, whose map has time
+            among its cells, has such filters by `explain`.
+        reference: What in a clip makes it resemble another: the other's maps (b, t, c, h, w), or
+            its embedding (b, d); one for all is (1, …) or (d,).
+        center: Of a pair, what every cell is measured against (maths 1.7): "map" is the map's own
+            mean, an embedding (d,) or (b, d) a mean one, of a gallery; that needs joint filters.
+        solver: "auto" or "spectral" for all problems at once (maths 1.2), "descent" for the paper's
+            loop, one after the other.
         size: (height, width) of the heatmaps; None leaves them on the grid.
         seed: Of the paper's random start ("descent" only).
 
@@ -82,195 +126,157 @@ def explain_clip(
     """
     if solver not in ("auto", "spectral", "descent"):
         raise InputError(f'solver is "{solver}", wanted "auto", "spectral" or "descent"')
+    if filters not in ("per-frame", "joint"):
+        raise InputError(f'filters is "{filters}", wanted "per-frame" or "joint"')
+    if center is not None:
+        check_center(center, has_reference=reference is not None)
+        if filters != "joint" and not isinstance(center, str):
+            raise InputError(
+                "a mean embedding stands for a clip of which nothing passes: it needs "
+                'filters="joint"'
+            )
     clip_model = in_halves(clip_model)
     feature_maps = check_clip_maps(clip_model, feature_maps)
-    clips, timesteps = feature_maps.shape[:2]
+    clips = len(feature_maps)
+    wanted = None if reference is None else _reference_embeddings(clip_model, reference)
+    problem = _Problem(clip_model, filters == "joint", wanted, center, solver, seed, clips)
     solutions: list[FilterSolution] = []
     with undisturbed(clip_model), torch.no_grad():
-        for first, chunk in _chunks(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
+        for first, chunk in chunks_of(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
             maps = clip_model.features(chunk).clone()
-            _check_finite(maps, "feature map A", first)
+            check_frames_finite(maps, "feature map A", first)
             if not solutions:
                 structured = solver != "descent" and _keeps_to_its_structure(clip_model, maps)
             bytes_a_clip = _bytes_a_clip(clip_model, maps, structured)
-            for start, part in _chunks(maps, bytes_a_clip, PROBLEM_CHUNK_BYTES):
-                solutions.append(
-                    _solve(
-                        clip_model,
-                        part,
-                        first_clip=first + start,
-                        structured=structured,
-                        solver=solver,
-                        seed=seed,
-                    )
-                )
+            for start, part in chunks_of(maps, bytes_a_clip, PROBLEM_CHUNK_BYTES):
+                solutions.append(problem.solve(part, first + start, structured=structured))
     solution = join_solutions(solutions)
-    heatmaps = filters_to_heatmaps(solution.filters, size or solution.filters.shape[1:])
-    return ClipExplanation(
-        filters=solution.filters.unflatten(0, (clips, timesteps)),
-        heatmaps=heatmaps.unflatten(0, (clips, timesteps)),
-        losses=solution.losses.view(clips, timesteps),
-        steps=solution.steps.view(clips, timesteps),
-        settled=solution.settled.view(clips, timesteps),
-        solver=solution.solver,
-    )
+    return _explanation(solution, feature_maps.shape[1], filters, center, size)
 
 
-def in_halves(clip_model: ClipModel) -> ClipModel:
-    """A clip model's twin, in eval mode: the model itself is not touched.
-
-    Raises:
-        InputError: It is not in two halves.
-    """
-    halves = [name for name in ("features", "head") if callable(getattr(clip_model, name, None))]
-    if len(halves) < 2:
-        raise InputError(
-            f"{type(clip_model).__name__} is not in two halves: wanted features(feature_maps), up "
-            "to the maps that a filter multiplies, and head(maps), from there to the embedding; "
-            "any other network is cut at a layer, caf_video.explain(model, clips, layer=…)"
-        )
-    if isinstance(clip_model, nn.Module):
-        return cast(ClipModel, Twin(clip_model).model)
-    return clip_model
-
-
-def frame_influence(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
-    """Which frame matters: its share of the embedding's change when its map A_t is blanked.
-
-    A unit filter says where in a frame the network looked, not which frame it looked at. Blanking
-    feeds the head a zero map in place of A_t, the filter 0.
-
-    Args:
-        clip_model: A network with `features` and `head`.
-        feature_maps: (b, t, c, h, w).
-
-    Returns:
-        Shares (b, t) of the sum of the norms of the changes, each row summing to 1; equal shares
-        where no frame changes anything.
-    """
-    clip_model = in_halves(clip_model)
-    feature_maps = check_clip_maps(clip_model, feature_maps)
-    timesteps = feature_maps.shape[1]
-    changes = []
+def _reference_embeddings(clip_model: ClipModel, reference: Tensor) -> Tensor:
+    """(b, d) or (1, d), of clips' maps (b, t, c, h, w) or of embeddings."""
+    if reference.dim() in (1, 2):
+        return reference.view(-1, reference.shape[-1])
+    reference = check_clip_maps(clip_model, reference)
     with undisturbed(clip_model), torch.no_grad():
-        for first, chunk in _chunks(feature_maps, feature_maps[0].nbytes, FEATURE_CHUNK_BYTES):
-            maps = clip_model.features(chunk).clone()
-            _check_finite(maps, "feature map A", first)
-            embeddings = clip_model.head(maps)
-            moved_by = []
-            for frame in range(timesteps):
-                blanked = maps.clone()
-                blanked[:, frame] = 0
-                moved = clip_model.head(blanked) - embeddings
-                moved_by.append(moved.flatten(1).norm(dim=1, dtype=_accurate(maps.dtype)))
-            changes.append(torch.stack(moved_by, dim=1))
-    change = torch.cat(changes)
-    total = change.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, change / total.where(total > 0, 1.0), 1 / timesteps)
+        parts = chunks_of(reference, reference[0].nbytes, FEATURE_CHUNK_BYTES)
+        return torch.cat(
+            [clip_model.head(clip_model.features(part)).flatten(1) for _, part in parts]
+        )
 
 
-class FramewiseResponse:
-    """FT(x, f_t) through any head: frame t's map filtered, the clip's others as they are.
+@dataclass(frozen=True)
+class _Problem:
+    """What is asked of some clips.
 
-    Args:
-        head: From maps (m, t, c, h, w) to embeddings (m, d).
-        maps: A of b clips, (b, t, c, h, w).
-
-    Its problems are ordered by frame, then clip: row r is frame r // b of clip r % b.
+    Attributes:
+        clip_model: The network.
+        joint: Whether a clip has one filter.
+        reference: Embeddings to be resembled, (clips, d) or (1, d); None: the clips' own.
+        center: As of `explain_clip`.
+        solver: As of `explain_clip`.
+        seed: Of the paper's random start.
+        clips: How many there are in all.
     """
 
-    def __init__(self, head: Callable[[Tensor], Tensor], maps: Tensor) -> None:
+    clip_model: ClipModel
+    joint: bool
+    reference: Tensor | None
+    center: Tensor | str | None
+    solver: str
+    seed: int
+    clips: int
+
+    def solve(self, maps: Tensor, first_clip: int, *, structured: bool) -> FilterSolution:
+        """The filters for A of some clips; rows in the order clip, then frame."""
         clips, timesteps = maps.shape[:2]
-        self.space = tuple(maps.shape[3:])
-        self.dtype = _accurate(maps.dtype)
-        self.device = maps.device
-        self._head = head
-        self._maps = maps.repeat(timesteps, *[1] * (maps.dim() - 1))
-        self._frames = torch.arange(timesteps, device=maps.device).repeat_interleave(clips)
+        each = 1 if self.joint else timesteps
+        response, embeddings = self._response(maps, structured)
+        check_frames_finite(embeddings[:, None], "embedding", first_clip)
+        mine = slice(first_clip, first_clip + clips)
+        wanted = embeddings if self.reference is None else self._of_each(self.reference, embeddings)
+        wanted = wanted if self.reference is None else wanted[mine]
+        if self.center is not None:
+            center = embeddings
+            if isinstance(self.center, Tensor):
+                center = self._of_each(self.center, embeddings, "center")[mine]
+            response = CenteredResponse(response, center.repeat(each, 1))
 
-    def __len__(self) -> int:
-        return len(self._frames)
+        def name(row: int) -> str:
+            frame = "" if self.joint else f", frame {row // clips}"
+            return f"clip {first_clip + row % clips}{frame}"
 
-    def __call__(self, filters: Tensor) -> Tensor:
-        weights = filters.new_ones(*self._maps.shape[:2], 1, *self.space)
-        problems = torch.arange(len(self), device=self.device)
-        weights = weights.index_put((problems, self._frames), filters[:, None])
-        outputs = self._head(self._maps * weights.to(self._maps.dtype))
-        return outputs.flatten(1).to(self.dtype)
-
-    def select(self, rows: Tensor) -> "FramewiseResponse":
-        part = object.__new__(FramewiseResponse)
-        part.__dict__.update(self.__dict__)
-        part._maps, part._frames = self._maps[rows], self._frames[rows]
-        return part
-
-
-def check_clip_maps(clip_model: ClipModel, feature_maps: Tensor) -> Tensor:
-    """The maps in the model's own dtype; InputError names the clip and frame that are wrong."""
-    if feature_maps.dim() != 5 or not feature_maps.dtype.is_floating_point:
-        raise InputError(
-            f"feature_maps are {tuple(feature_maps.shape)} {feature_maps.dtype}, "
-            "wanted floating (clips, timesteps, channels, height, width)"
+        problems = pose(response, SquaredDistance(wanted.repeat(each, 1)), name)
+        solved = (
+            solve_descent(problems, preset=PRESETS["paper"], seed=self.seed)
+            if self.solver == "descent"
+            # Eq. 1 of a smooth head, and pulled hard: one minimum.
+            else solve_spectral(problems, second_look=False)
         )
-    if feature_maps.numel() == 0:
-        raise InputError(f"feature_maps are empty: {tuple(feature_maps.shape)}")
-    parameter = next(clip_model.parameters(), None) if isinstance(clip_model, nn.Module) else None
-    if parameter is not None:
-        if parameter.device != feature_maps.device:
-            raise InputError(
-                f"feature_maps are on {feature_maps.device}, the model on {parameter.device}"
+        order = torch.arange(len(problems), device=maps.device).view(each, clips).T.flatten()
+        return replace(
+            solved,
+            filters=solved.filters[order],
+            losses=solved.losses[order],
+            steps=solved.steps[order],
+            settled=solved.settled[order],
+        )
+
+    def _response(self, maps: Tensor, structured: bool) -> tuple[Response, Tensor]:
+        """FT(x, .) and the embeddings (b, d) of the unfiltered clips."""
+        if structured and not self.joint:
+            tail = RecurrentTail(cast(RecurrentHead, self.clip_model), maps)
+            return tail, tail.embeddings
+        response: Response
+        if structured:
+            response = JointTail(cast(RecurrentHead, self.clip_model), maps)
+        else:
+            response = (JointResponse if self.joint else FramewiseResponse)(
+                self.clip_model.head, maps
             )
-        feature_maps = feature_maps.to(parameter.dtype)
-    _check_finite(feature_maps, "feature map", 0)
-    return feature_maps
+        return response, self.clip_model.head(maps).flatten(1).to(response.dtype)
+
+    def _of_each(self, given: Tensor, embeddings: Tensor, what: str = "reference") -> Tensor:
+        """Embeddings given for all clips or for each, for each, (clips, d)."""
+        return one_each(given, embeddings[:1].expand(self.clips, -1), what)
 
 
-def _check_finite(maps: Tensor, what: str, first_clip: int) -> None:
-    if maps.sum(dtype=_accurate(maps.dtype)).isfinite():  # one cheap pass; nothing cancels a NaN
-        return
-    finite = maps.flatten(2).isfinite().all(dim=2)
-    if not finite.all():
-        clip, frame = (~finite).nonzero()[0].tolist()
-        raise InputError(f"the {what} of clip {first_clip + clip}, frame {frame} is not finite")
-
-
-def _solve(
-    clip_model: ClipModel,
-    maps: Tensor,
-    *,
-    first_clip: int,
-    structured: bool,
-    solver: str,
-    seed: int,
-) -> FilterSolution:
-    """All frames of some clips, rows in the order clip, then frame."""
-    clips, timesteps = maps.shape[:2]
-    response: Response
-    if structured:
-        tail = RecurrentTail(cast(RecurrentHead, clip_model), maps)
-        response, reference = tail, tail.embeddings
+def _explanation(
+    solution: FilterSolution,
+    timesteps: int,
+    filters: Filters,
+    center: Tensor | str | None,
+    size: Sequence[int] | None,
+) -> ClipExplanation:
+    joint, found = filters == "joint", solution.filters
+    each = (-1,) if joint else (-1, timesteps)
+    size = size or found.shape[-2:]
+    unlike = None
+    if center is not None:
+        heat, unlike = like_and_unlike(found, removes_mean=isinstance(center, str))
+        unlike = _resized(unlike, timesteps, size)
+        heatmaps = _resized(heat, timesteps, size)
+    elif joint:
+        heatmaps = _resized(found.clamp(min=0), timesteps, size)
     else:
-        response = FramewiseResponse(clip_model.head, maps)
-        reference = clip_model.head(maps).flatten(1).to(response.dtype)
-    _check_finite(reference[:, None], "embedding", first_clip)
-
-    def name(row: int) -> str:
-        return f"clip {first_clip + row % clips}, frame {row // clips}"
-
-    problems = pose(response, SquaredDistance(reference.repeat(timesteps, 1)), name)
-    solved = (
-        solve_descent(problems, preset=PRESETS["paper"], seed=seed)
-        if solver == "descent"
-        else solve_spectral(problems, second_look=False)  # smooth, and pulled hard: one minimum
+        heatmaps = filters_to_heatmaps(found, size).unflatten(0, each)
+    return ClipExplanation(
+        filters=found if joint else found.unflatten(0, each),
+        heatmaps=heatmaps,
+        losses=solution.losses.view(each),
+        steps=solution.steps.view(each),
+        settled=solution.settled.view(each),
+        solver=solution.solver,
+        kind=filters,
+        unlike=unlike,
     )
-    order = torch.arange(len(problems), device=maps.device).view(timesteps, clips).T.flatten()
-    return replace(
-        solved,
-        filters=solved.filters[order],
-        losses=solved.losses[order],
-        steps=solved.steps[order],
-        settled=solved.settled[order],
-    )
+
+
+def _resized(heat: Tensor, timesteps: int, size: Sequence[int]) -> Tensor:
+    """Heat of frames, (b, t, h, w) or (b t, h, w), as (b, t, height, width)."""
+    frames = heat.reshape(-1, *heat.shape[-2:])
+    return resize_maps(frames, size).unflatten(0, (-1, timesteps))
 
 
 def _keeps_to_its_structure(clip_model: ClipModel, maps: Tensor) -> bool:
@@ -301,14 +307,3 @@ def _bytes_a_clip(clip_model: ClipModel, maps: Tensor, structured: bool) -> int:
     gates = (4 if isinstance(model.lstm, nn.LSTM) else 3) * model.lstm.hidden_size
     rows = min(channels, gates) if model.pooling == "average" else gates
     return 4 * timesteps * rows * cells
-
-
-def _chunks(maps: Tensor, bytes_a_clip: int, limit: int) -> Iterator[tuple[int, Tensor]]:
-    """Runs of clips within `limit` bytes, at least one clip each, and the number of the first."""
-    size = max(1, limit // bytes_a_clip)
-    for first in range(0, len(maps), size):
-        yield first, maps[first : first + size]
-
-
-def _accurate(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)

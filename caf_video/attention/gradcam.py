@@ -1,27 +1,32 @@
-"""The gradient baselines: CAM, Grad-CAM for a class, and for retrieval (Eq. 4 to 7)."""
+"""The gradient baselines: CAM, Grad-CAM for a class, retrieval or a pair (Eq. 4 to 7)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from caf_video.attention.affine_head import find_pooled_map, pooled_linear
 from caf_video.attention.cutting.axes import Layout, bind_axes, parse_axes
 from caf_video.attention.cutting.call import Output
 from caf_video.attention.cutting.cut import cut_network, run_to_leaf
 from caf_video.attention.cutting.evidence import Reader, Reading, Watching
+from caf_video.attention.cutting.recorded import network_outputs
 from caf_video.attention.cutting.response import CutResponse
 from caf_video.attention.cutting.twin import Twin
 from caf_video.attention.cutting.undisturbed import undisturbed
 from caf_video.attention.cutting.view import View
 from caf_video.attention.heatmap import resize_maps
 from caf_video.attention.objectives import Target, as_targets, class_numbers
+from caf_video.attention.pairs import given_embeddings, one_each
 from caf_video.attention.solvers.problems import gradient
 from caf_video.errors import InputError
 
 Mode = Literal["relu", "abs", "signed"]
 MODES = ("relu", "abs", "signed")
+Similarity = Literal["cosine", "dot"]
+SIMILARITIES = ("cosine", "dot")
 
 
 def grad_cam(
@@ -30,6 +35,8 @@ def grad_cam(
     *,
     layer: str | nn.Module,
     target: Target | str | Sequence[str] | None = None,
+    reference: Any = None,
+    similarity: Similarity = "cosine",
     mode: Mode = "relu",
     output: Output = None,
     size: Sequence[int] | None = None,
@@ -41,8 +48,9 @@ def grad_cam(
 ) -> Tensor:
     """Grad-CAM (Eq. 4, 5): the map's channels, each weighted by its gradient's mean over cells.
 
-    With `target` the gradient is that of the class logit; without, that of the sum over outputs,
-    which is Grad-CAM for retrieval (Eq. 6, 7). The network runs forward once and backward only to
+    With `target` the gradient is that of the class logit; with `reference` that of the similarity
+    to another input's output; without, that of the sum over outputs, which is Grad-CAM for
+    retrieval (Eq. 6, 7). The network runs forward once and backward only to
     the layer; the model is left as it was found.
 
     Args:
@@ -50,6 +58,10 @@ def grad_cam(
         inputs: A tensor, a tuple of positional or a dict of keyword arguments.
         layer: Name of a layer, or the module.
         target: A class for each sample, or one for all; None for retrieval.
+        reference: Inputs like `inputs`, or embeddings (see `explain`): what is resembled.
+        similarity: "cosine", or "dot": behind global average pooling and a linear layer the signed
+            map is then the decomposition of the dot product, A W^T e / n, into cells, up to the
+            bias (Stylianou et al. 2019).
         mode: "relu" (vanilla), "abs" (Grad-CAM-abs: absolute value in place of ReLU) or "signed".
         output: Which output, where the network returns several: a key, an index or a function.
         size: Of the heatmaps; None is the input's. The layer's own grid leaves them as they are.
@@ -62,12 +74,17 @@ def grad_cam(
     Returns:
         Heatmaps (n, *size), or (n, frames, *size) where the network folds frames into the batch.
     """
-    _check_mode(mode)
+    _check_mode(mode, similarity)
+    if target is not None and reference is not None:
+        raise InputError("target and reference exclude each other: of a class or of a pair")
+    wanted = None if reference is None else given_embeddings(reference, inputs)
+    if reference is not None and wanted is None:
+        wanted = network_outputs(model, reference, output=output, until=until)
     with run_to_leaf(
         model, inputs, layer, output=output, axes=axes, input_axes=input_axes, call=call,
         until=until, after_relu=after_relu,
     ) as run:  # fmt: skip
-        scores = run.outputs.flatten(1).sum(dim=1)
+        scores = _scores(run.outputs, wanted, similarity)
         if target is not None:
             classes = class_numbers(model, target)
             scores = _class_scores(run.outputs, classes).squeeze(1)
@@ -154,8 +171,12 @@ def retrieval_grad_cam(
     *,
     mode: Mode = "relu",
     axes: str | None = None,
+    reference: Tensor | None = None,
+    similarity: Similarity = "cosine",
 ) -> Tensor:
     """Grad-CAM for retrieval from a head alone (Eq. 6, 7): of the sum over embedding dimensions.
+
+    With `reference`, of the similarity to other embeddings.
 
     Args:
         features_to_embedding: The head, from maps to embeddings (n, d): a function, a module or a
@@ -164,6 +185,8 @@ def retrieval_grad_cam(
         mode: "relu" (vanilla), "abs" (Grad-CAM-abs) or "signed".
         axes: What the axes of the maps are; c are the channels, and what stands between n and them
             has weights of its own: "n t c h w" are the frames of a clip, "n c t h w" a map in time.
+        reference: Embeddings that are resembled, (n, d) or (d,).
+        similarity: To them, "cosine" or "dot".
 
     Returns:
         One map a sample (n, h, w), a frame (n, t, h, w), or in time (n, t, h, w), on the grid.
@@ -172,7 +195,7 @@ def retrieval_grad_cam(
         InputError: Maps of five axes without `axes`, and the head does not tell which they are; or
             their gradient is cut off.
     """
-    _check_mode(mode)
+    _check_mode(mode, similarity)
     # A bound method, a function or a module leads to the twin of the module that it belongs to.
     head = Twin.of_callable(features_to_embedding)
     owner = getattr(features_to_embedding, "__self__", features_to_embedding)
@@ -180,8 +203,8 @@ def retrieval_grad_cam(
         variable = maps.detach().clone().requires_grad_()
         reader = Reader(variable)
         with Watching(reader):
-            outputs = head(variable)
-        slope = gradient(outputs, variable, torch.ones_like(outputs), "the maps")
+            scores = _scores(head(variable), reference, similarity)
+        slope = gradient(scores, variable, torch.ones_like(scores), "the maps")
     return _weigh(maps.detach(), slope, _channels_of(maps, axes, reader.reading), mode)
 
 
@@ -211,9 +234,23 @@ def feature_norm(feature_map: Tensor) -> Tensor:
     return feature_map.float().norm(dim=-3)
 
 
-def _check_mode(mode: str) -> None:
+def _check_mode(mode: str, similarity: str) -> None:
     if mode not in MODES:
         raise InputError(f'mode is "{mode}", wanted "relu", "abs" or "signed"')
+    if similarity not in SIMILARITIES:
+        raise InputError(f'similarity is "{similarity}", wanted "cosine" or "dot"')
+
+
+def _scores(outputs: Tensor, reference: Tensor | None, similarity: Similarity) -> Tensor:
+    """What the gradient is of, (n,): the sum over outputs, or the similarity to a reference."""
+    outputs = outputs.flatten(1)
+    if reference is None:
+        return outputs.sum(dim=1)
+    wanted = one_each(reference.flatten(1) if reference.dim() > 1 else reference, outputs,
+                      "reference")  # fmt: skip
+    if similarity == "dot":
+        return (outputs * wanted).sum(dim=1)
+    return functional.cosine_similarity(outputs, wanted, dim=1)
 
 
 def _class_scores(outputs: Tensor, target: Target) -> Tensor:

@@ -62,48 +62,14 @@ class RecurrentTail:
         cells = maps.flatten(3).to(self.dtype)  # (b, t, c, n)
         pooled = model.pooling == "average"
 
-        self._layers = [_Layer(model.lstm, d, self.dtype) for d in range(model.lstm.num_layers)]
-        self._projection = (
-            model.projection.weight.detach().to(self.dtype),
-            None
-            if model.projection.bias is None
-            else model.projection.bias.detach().to(self.dtype),
-        )
+        self._layers, self._projection = _recurrence(model, self.dtype)
         self._clean = self._clean_pass(cells.mean(dim=3) if pooled else cells.flatten(2))
-
-        self._cells = cells
-        self._pooled = pooled
+        by_frame = cells.transpose(0, 1).flatten(0, 1)
+        self._product = _InputProduct(self._layers[0], by_frame, pooled)
 
         self.frames = torch.arange(timesteps, device=maps.device).repeat_interleave(clips)
         self.clips = torch.arange(clips, device=maps.device).repeat(timesteps)
         self._wave = self._wavefront()
-
-    @cached_property
-    def _product(self) -> Tensor:
-        """What a row of filters is multiplied by, (m, n, k), in any layout: P_t, or A_t itself.
-
-        Made on first use: who only asks for the embeddings does not need it.
-        """
-        cells = self._cells
-        by_frame = cells.transpose(0, 1).flatten(0, 1)  # (m, c, n)
-        weight = self._layers[0].input_weight
-        if self._through_channels:
-            return by_frame.mT
-        if self._pooled:
-            return (weight / cells.shape[3] @ by_frame).mT
-        per_cell = weight.unflatten(1, cells.shape[2:]).permute(2, 1, 0)  # (n, c, gates)
-        return torch.bmm(by_frame.permute(2, 0, 1), per_cell).transpose(0, 1)
-
-    @cached_property
-    def _to_gates(self) -> Tensor | None:
-        """From the channels to the gates (gates, c), where `_product` leads to the channels."""
-        weight = self._layers[0].input_weight
-        return weight / self._cells.shape[3] if self._through_channels else None
-
-    @property
-    def _through_channels(self) -> bool:
-        """Whether pooled channels are fewer than gates."""
-        return self._pooled and self._cells.shape[2] < len(self._layers[0].input_weight)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -114,13 +80,7 @@ class RecurrentTail:
         return self._clean.embeddings
 
     def __call__(self, filters: Tensor) -> Tensor:
-        # A row times a matrix: as a matrix times a column it is 3 to 30 times slower on a CPU.
-        product = torch.bmm(filters.flatten(1)[:, None], self._product).squeeze(1)
-        if self._to_gates is not None:
-            product = product @ self._to_gates.T
-        if self._layers[0].input_bias is not None:
-            product = product + self._layers[0].input_bias
-
+        product = self._product(filters.flatten(1))
         states: list[State] = []  # of the problems running so far, per layer
         for stage in self._wave:
             below = torch.cat([stage.clean_products, product[stage.running : stage.entered]])
@@ -140,7 +100,7 @@ class RecurrentTail:
         """Some of the problems; `rows` ascend, so that those running stay a prefix."""
         part = object.__new__(RecurrentTail)
         part.__dict__.update(self.__dict__)
-        part._product = self._product.index_select(0, rows)
+        part._product = self._product.select(rows)
         part.frames, part.clips = self.frames[rows], self.clips[rows]
         part._wave = part._wavefront()
         return part
@@ -184,6 +144,104 @@ class RecurrentTail:
             )
             running = entered
         return stages
+
+
+class JointTail:
+    """FT(x, f) with every frame of a clip filtered at once: one pass of T steps for all clips.
+
+    Args:
+        model: The clip model.
+        maps: A, which the filters (b, t, h, w) multiply, shape (b, t, c, h, w).
+
+    Its problems are the clips.
+    """
+
+    def __init__(self, model: RecurrentHead, maps: Tensor) -> None:
+        self.space = (maps.shape[1], *maps.shape[3:])
+        self.dtype = torch.promote_types(maps.dtype, torch.float32)
+        self.device = maps.device
+        self._layers, self._projection = _recurrence(model, self.dtype)
+        cells = maps.flatten(0, 1).flatten(2).to(self.dtype)  # (b t, c, n)
+        self._product = _InputProduct(self._layers[0], cells, model.pooling == "average")
+        self._clips = len(maps)
+
+    def __len__(self) -> int:
+        return self._clips
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        products = self._product(filters.flatten(2).flatten(0, 1)).unflatten(0, filters.shape[:2])
+        states = [layer.zero_state(products) for layer in self._layers]
+        below = products
+        for below in products.unbind(dim=1):
+            for depth, layer in enumerate(self._layers):
+                if depth:
+                    below = linear(below, layer.input_weight, layer.input_bias)
+                hidden = layer.hidden_product(states[depth][0])
+                states[depth] = layer.step(below, hidden, states[depth])
+                below = states[depth][0]
+        return linear(below, *self._projection)
+
+    def select(self, rows: Tensor) -> "JointTail":
+        """Some of the clips."""
+        part = object.__new__(JointTail)
+        part.__dict__.update(self.__dict__)
+        steps = torch.arange(self.space[0], device=self.device)
+        part._product = self._product.select((rows[:, None] * self.space[0] + steps).flatten())
+        part._clips = len(rows)
+        return part
+
+
+class _InputProduct:
+    """W_ih x + b_ih of frames whose maps are filtered and then pooled or flattened: P f + b.
+
+    Args:
+        first: The first layer of the recurrence.
+        cells: A of each frame, (m, c, n).
+        pooled: Whether the maps are averaged over cells, else flattened.
+    """
+
+    def __init__(self, first: "_Layer", cells: Tensor, pooled: bool) -> None:
+        self._weight, self._bias = first.input_weight, first.input_bias
+        self._cells, self._pooled = cells, pooled
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        """From filters (m, n) to (m, gates)."""
+        # A row times a matrix: as a matrix times a column it is 3 to 30 times slower on a CPU.
+        product = torch.bmm(filters[:, None], self._matrix).squeeze(1)
+        if self._to_gates is not None:
+            product = product @ self._to_gates.T
+        return product if self._bias is None else product + self._bias
+
+    def select(self, rows: Tensor) -> "_InputProduct":
+        """Of some of the frames."""
+        part = object.__new__(_InputProduct)
+        part.__dict__.update(self.__dict__)
+        part._matrix = self._matrix.index_select(0, rows)
+        return part
+
+    @cached_property
+    def _matrix(self) -> Tensor:
+        """What a row of filters is multiplied by, (m, n, k), in any layout: P, or A itself.
+
+        Made on first use: who only asks for the embeddings does not need it.
+        """
+        cells, weight = self._cells, self._weight
+        if self._through_channels:
+            return cells.mT
+        if self._pooled:
+            return (weight / cells.shape[2] @ cells).mT
+        per_cell = weight.unflatten(1, cells.shape[1:]).permute(2, 1, 0)  # (n, c, gates)
+        return torch.bmm(cells.permute(2, 0, 1), per_cell).transpose(0, 1)
+
+    @cached_property
+    def _to_gates(self) -> Tensor | None:
+        """From the channels to the gates (gates, c), where `_matrix` leads to the channels."""
+        return self._weight / self._cells.shape[2] if self._through_channels else None
+
+    @property
+    def _through_channels(self) -> bool:
+        """Whether pooled channels are fewer than gates."""
+        return self._pooled and self._cells.shape[1] < len(self._weight)
 
 
 @dataclass(frozen=True)
@@ -240,6 +298,15 @@ class _Layer:
         update = (update_in + update_hidden).sigmoid()
         new = (new_in + (reset_in + reset_hidden).sigmoid() * new_hidden).tanh()
         return (new + update * (state[0] - new),)
+
+
+def _recurrence(
+    model: RecurrentHead, dtype: torch.dtype
+) -> "tuple[list[_Layer], tuple[Tensor, Tensor | None]]":
+    """The layers of the recurrence, and the weight and bias behind it."""
+    layers = [_Layer(model.lstm, depth, dtype) for depth in range(model.lstm.num_layers)]
+    weight, bias = model.projection.weight.detach(), model.projection.bias
+    return layers, (weight.to(dtype), None if bias is None else bias.detach().to(dtype))
 
 
 def _join(first: State, second: State) -> State:

@@ -39,6 +39,13 @@ def explain(
         bool, typer.Option("--only-wrong", help="Clips whose nearest neighbour was wrong.")
     ] = False,
     split: Annotated[str, typer.Option(help="Where neighbours are searched.")] = "test",
+    filters: Annotated[
+        Literal["per-frame", "joint"],
+        typer.Option(
+            help="With --model: a filter for each frame (where), or one for the clip (where and "
+            "when: frames are compared)."
+        ),
+    ] = "per-frame",
     features: Annotated[
         Path | None, typer.Option(help="With --model: where the features are, if they were moved.")
     ] = None,
@@ -76,6 +83,7 @@ def explain(
             targets or [],
             split=split,
             only=only,
+            filters=filters,
             features=features,
             videos=videos,
             track=track,
@@ -103,6 +111,8 @@ def explain(
         raise InputError(
             "--only-correct and --only-wrong need --model: a classifier retrieves nothing"
         )
+    if filters != "per-frame":
+        raise InputError("--filters joint needs --model: a classifier sees one frame at a time")
     from caf_video.pipeline.explain_video import explain_video
 
     network = open_backbone(str(backbone), weights, stride, "float32")
@@ -127,9 +137,11 @@ def localize(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="l2-caf, l2-caf-class, l2-caf-class-centered, cam, grad-cam, retrieval-grad-cam, "
-            "retrieval-grad-cam-abs, acol, feature-norm, uniform; several with commas. "
-            "All that fit the network, unless given."
+            help="l2-caf, l2-caf-passed, l2-caf-class, l2-caf-class-centered, l2-caf-pair, "
+            "l2-caf-like, l2-caf-like-mean, cam, grad-cam, retrieval-grad-cam, "
+            "retrieval-grad-cam-abs, grad-cam-cosine, similarity, acol, feature-norm, uniform; "
+            "several with commas. All that fit the network, unless given, but for those of a pair: "
+            "an image and the nearest other."
         ),
     ] = None,
     protocol: Annotated[

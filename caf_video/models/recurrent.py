@@ -121,6 +121,10 @@ class RecurrentEmbedder(nn.Module):
         Raises:
             InputError: Maps of another shape.
         """
+        return self.mix_cells(self.cellwise_features(feature_maps))
+
+    def cellwise_features(self, feature_maps: Tensor) -> Tensor:
+        """The first half of `features`, in which no cell has seen another: (b, t, c, h, w)."""
         self._require(feature_maps, self.in_channels, "feature maps")
         # W ((x - mean) / std) + b as one product: the wide maps are only cast, never rewritten, and
         # not even copied if they are float32 with channels last. In that layout the product and its
@@ -134,12 +138,17 @@ class RecurrentEmbedder(nn.Module):
             clips, timesteps = feature_maps.shape[:2]
             kept = functional.dropout(maps.new_ones(clips, self.channels), self.dropout)
             maps = maps * kept.repeat_interleave(timesteps, dim=0)[:, :, None, None]
-        if self.spatial is not None:
-            if self.coordinates:
-                place = self.cell_coordinates.expand(len(maps), -1, -1, -1)
-                maps = torch.cat([maps.movedim(1, 3), place], dim=3).movedim(3, 1)
-            maps = self.spatial(maps).relu()
         return maps.unflatten(0, feature_maps.shape[:2])
+
+    def mix_cells(self, maps: Tensor) -> Tensor:
+        """The second half: coordinates and the spatial convolution, if there is one."""
+        if self.spatial is None:
+            return maps
+        frames = maps.flatten(0, 1)
+        if self.coordinates:
+            place = self.cell_coordinates.expand(len(frames), -1, -1, -1)
+            frames = torch.cat([frames.movedim(1, 3), place], dim=3).movedim(3, 1)
+        return self.spatial(frames).relu().unflatten(0, maps.shape[:2])
 
     def head(self, maps: Tensor) -> Tensor:
         """A (b, t, c, h, w) to raw embeddings (b, embedding_dim).

@@ -1,4 +1,4 @@
-"""clip ─► a filter per frame ─► strip, npz and JSON: where a trained embedding looked (Fig. 9)."""
+"""clip ─► filters ─► strip, npz and JSON: where a trained embedding looked, and when (Fig. 9)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import explain_clip, filters_to_heatmaps, frame_influence
+from caf_video.attention import (
+    explain_clip,
+    filters_to_heatmaps,
+    frame_influence,
+    resize_maps,
+)
 from caf_video.data.features import ClipFeatures
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.session_store import ARRAY_SUFFIX
@@ -56,8 +61,8 @@ class ExplainedClip:
         clip: The clip; its label is "" where nobody gave one.
         frame_indices: Positions in its video, (t,).
         times_seconds: When those frames appear, (t,).
-        filters: Signed, unit norm, on the grid, (t, h, w).
-        losses, steps, settled: Of each frame's filter, (t,).
+        filters: Signed, on the grid, (t, h, w): of unit norm each, or one of unit norm.
+        losses, steps, settled: Of each frame's filter, (t,), or of the one, (1,).
         influence: Each frame's share of the embedding change when it is blanked, (t,).
         solver: Its name.
         nearest: The nearest other clip by the rule of the gate.
@@ -66,6 +71,7 @@ class ExplainedClip:
         rule: Of the gate: OTHER_SESSIONS, where sessions allow it, else ALL_OTHERS.
         nearest_of_all: The nearest of all other clips.
         trained_on: Whether the run was trained on the clip.
+        frame_shares: Each frame's share of the one filter, (t,); None where each has its own.
     """
 
     clip: Clip
@@ -83,6 +89,7 @@ class ExplainedClip:
     rule: str
     nearest_of_all: Clip
     trained_on: bool
+    frame_shares: np.ndarray | None = None
 
     @property
     def correct(self) -> bool | None:
@@ -96,16 +103,23 @@ class ExplainedClip:
 
     def record(self) -> dict[str, Any]:
         """All of it but the filters, in plain values."""
-        frames = zip(
-            self.frame_indices.tolist(),
-            self.times_seconds.tolist(),
-            self.losses.tolist(),
-            self.steps.tolist(),
-            self.settled.tolist(),
-            self.influence.tolist(),
-            strict=True,
-        )
-        names = ("frame_index", "time_seconds", "loss", "steps", "settled", "influence")
+        columns: dict[str, list[Any]] = {
+            "frame_index": self.frame_indices.tolist(),
+            "time_seconds": self.times_seconds.tolist(),
+        }
+        solved = {
+            "loss": self.losses.tolist(),
+            "steps": self.steps.tolist(),
+            "settled": self.settled.tolist(),
+        }
+        of_clip: dict[str, Any] = {}
+        if self.frame_shares is None:
+            columns |= solved
+        else:
+            of_clip = {"filters": "joint", **{name: value[0] for name, value in solved.items()}}
+            columns["share"] = self.frame_shares.tolist()
+        columns["influence"] = self.influence.tolist()
+        frames = zip(*columns.values(), strict=True)
         return {
             "clip_id": self.clip.clip_id,
             "video": str(self.clip.path),
@@ -120,7 +134,8 @@ class ExplainedClip:
             "nearest_of_all_others": self.nearest_of_all.clip_id,
             "trained_on": self.trained_on,
             "solver": self.solver,
-            "frames": [dict(zip(names, frame, strict=True)) for frame in frames],
+            **of_clip,
+            "frames": [dict(zip(columns, frame, strict=True)) for frame in frames],
         }
 
 
@@ -152,6 +167,7 @@ def explain_clips(
     *,
     split: str = "test",
     only: Literal["all", "correct", "wrong"] = "all",
+    filters: Literal["per-frame", "joint"] = "per-frame",
     features: Path | None = None,
     videos: Path | None = None,
     track: Track = quietly,
@@ -163,6 +179,7 @@ def explain_clips(
         targets: Clip ids, or video files; none means every clip of the split.
         split: The clips among which nearest neighbours are searched.
         only: Keep the clips whose retrieval was right, or wrong.
+        filters: A filter for each frame, or one for the clip, which also says when.
         features: Where the features are, if they are not where the run left them.
         videos: Where the videos are, if they are not where the manifest says.
         track: Shows how far it is.
@@ -194,7 +211,8 @@ def explain_clips(
     chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
     for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
         batch = torch.stack([maps_at_test(maps[i]) for i in chunk])
-        solution = explain_clip(run.model, batch)
+        solution = explain_clip(run.model, batch, filters=filters)
+        shares = solution.frame_shares.cpu().numpy() if filters == "joint" else None
         influence = frame_influence(run.model, batch)
         for row, i in enumerate(chunk):
             frames = maps[i].middle_frames()
@@ -205,9 +223,9 @@ def explain_clips(
                     frame_indices=frames.frame_indices,
                     times_seconds=frames.times_seconds,
                     filters=solution.filters[row].cpu(),
-                    losses=solution.losses[row].cpu().numpy(),
-                    steps=solution.steps[row].cpu().numpy(),
-                    settled=solution.settled[row].cpu().numpy(),
+                    losses=np.atleast_1d(solution.losses[row].cpu().numpy()),
+                    steps=np.atleast_1d(solution.steps[row].cpu().numpy()),
+                    settled=np.atleast_1d(solution.settled[row].cpu().numpy()),
                     influence=influence[row].cpu().numpy(),
                     solver=solution.solver,
                     nearest=relocated(nearest.clips[i], videos),
@@ -216,6 +234,7 @@ def explain_clips(
                     rule=OTHER_SESSIONS if apart else ALL_OTHERS,
                     nearest_of_all=of_all.clips[i],
                     trained_on=trained_on[i],
+                    frame_shares=None if shares is None else shares[row],
                 )
             )
     return Explained(explained, embedded, unjudged)
@@ -256,7 +275,12 @@ def draw_clip(
         neighbour = NeighbourRow(
             others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
         )
-    heatmaps = filters_to_heatmaps(explained.filters, frames.shape[1:3])
+    shares, size = explained.frame_shares, frames.shape[1:3]
+    heatmaps = (
+        filters_to_heatmaps(explained.filters, size)
+        if shares is None
+        else resize_maps(explained.filters.clamp(min=0), size)
+    )
     caption = ClipCaption(
         clip.clip_id,
         clip.label,
@@ -273,7 +297,8 @@ def draw_clip(
         caption=caption if captioned else None,
         boxes=boxes,
         evidence_visible=evidence_visible,
-        frame_influence=explained.influence,
+        frame_influence=explained.influence if shares is None else None,
+        frame_shares=shares,
         neighbour=neighbour,
     )
 
@@ -283,9 +308,9 @@ def write_explanations(
 ) -> list[Path]:
     """Leave a strip, the raw signed filters and a record of each clip in `out`.
 
-    `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence) and
-    `CLIP.json`, where CLIP is the clip's id, with what file names cannot hold percent-encoded; of
-    two that are called alike, the second with its folder before it.
+    `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence; of
+    one filter also frame_shares) and `CLIP.json`, where CLIP is the clip's id, with what file names
+    cannot hold percent-encoded; of two that are called alike, the second with its folder before it.
 
     Returns:
         The strips.
@@ -307,6 +332,7 @@ def write_explanations(
                 "times_seconds": one.times_seconds,
                 "losses": one.losses,
                 "influence": one.influence,
+                **({} if one.frame_shares is None else {"frame_shares": one.frame_shares}),
             },
         )
         strips.append(folder / f"{name}.png")

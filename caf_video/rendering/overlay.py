@@ -23,29 +23,35 @@ def overlay(
     heatmap: NDArray[np.floating],
     *,
     contours: tuple[float, ...] = LEVELS,
+    maximum: float | None = None,
     name: str = "heatmap",
 ) -> NDArray[np.uint8]:
     """Lay a heatmap over the image it belongs to.
 
-    The heat is divided by its own maximum, for display alone; `heat_legend` says so beside the
-    picture. Opacity grows with heat, so that cold regions show the photograph untouched. A heatmap
-    that is zero everywhere leaves the whole photograph untouched; a constant one is an even tint.
+    The heat is divided by its own maximum, or by a `maximum` that several pictures share, for
+    display alone; `heat_legend` says so beside the picture. Opacity grows with heat, so that cold
+    regions show the photograph untouched. A heatmap that is zero everywhere leaves the whole
+    photograph untouched; a constant one is an even tint.
 
     Args:
         image: RGB, uint8 (height, width, 3).
         heatmap: Non-negative heat of each pixel, (height, width).
-        contours: Levels to draw as lines, shares of the heatmap's maximum in (0, 1).
+        contours: Levels to draw as lines, shares of the maximum in (0, 1).
+        maximum: What the heat is divided by, where pictures share a scale; None: its own maximum.
         name: What to call the sample in an error.
 
     Returns:
         RGB, uint8 (height, width, 3), a new array.
 
     Raises:
-        InputError: If the shapes differ or the heat is negative or not finite; names the sample.
+        InputError: If the shapes differ or the heat is negative, not finite or above `maximum`;
+            names the sample.
     """
     check_frames(image[None], name)
     check_heatmap(heatmap, image.shape[:2], name)
-    highest = heatmap.max()
+    highest = heatmap.max() if maximum is None else maximum
+    if highest < heatmap.max():
+        raise InputError(f"{name}: heat of {heatmap.max():.3g} is above the maximum {highest:.3g}")
     if highest == 0:
         return image.copy()
     heat = (heatmap / highest).astype(np.float32, copy=False)

@@ -31,6 +31,9 @@ from caf_video.rendering.style import (
 MARGIN, GAP = 24, 14
 CAPTION_HEIGHT, TITLE_HEIGHT, SHARE_HEIGHT = 60, 26, 30
 
+_INFLUENCE = "frame's share of the embedding change when blanked"
+_SHARE = "frame's share of the clip's one filter"
+
 
 @dataclass(frozen=True)
 class ClipCaption:
@@ -67,6 +70,7 @@ def clip_strip(
     boxes: Sequence[Box] | NDArray[np.floating] | None = None,
     evidence_visible: Sequence[bool] | NDArray[np.bool_] | None = None,
     frame_influence: Sequence[float] | NDArray[np.floating] | None = None,
+    frame_shares: Sequence[float] | NDArray[np.floating] | None = None,
     neighbour: NeighbourRow | None = None,
     column_width: int = 448,
 ) -> Image.Image:
@@ -74,12 +78,15 @@ def clip_strip(
 
     Args:
         frames: RGB, uint8 (t, height, width, 3).
-        heatmaps: Non-negative heat, (t, height, width); each frame's is drawn on its own maximum.
+        heatmaps: Non-negative heat, (t, height, width); each frame's is drawn on its own maximum,
+            or all on the clip's where there are `frame_shares`.
         titles: One line a frame, t of them (see `frame_title`).
         caption: The clip, its label, its nearest neighbour, right or wrong.
         boxes: Ground truth, t boxes (x1, y1, x2, y2) in pixels of a frame; empty or NaN: none.
         evidence_visible: For each box, whether the evidence is visible; all are, by default.
         frame_influence: Each frame's share of the embedding change when it is blanked, (t,).
+        frame_shares: Each frame's share of the clip's one filter, (t,), in place of the influence;
+            the heat of different frames may then be compared.
         neighbour: A second row.
         column_width: Width of a drawn frame, pixels; its height keeps the frame's aspect.
 
@@ -97,17 +104,25 @@ def clip_strip(
             "boxes": boxes,
             "evidence flags": evidence_visible,
             "frame influences": frame_influence,
+            "frame shares": frame_shares,
         },
     )
-    if frame_influence is not None and not np.isfinite(frame_influence).all():
-        raise InputError(f"{name}: a frame influence is not finite")
+    if frame_influence is not None and frame_shares is not None:
+        raise InputError(f"{name}: frame influences or frame shares, a strip draws one of them")
+    drawn = frame_influence if frame_shares is None else frame_shares
+    if drawn is not None and not np.isfinite(drawn).all():
+        what = "influence" if frame_shares is None else "share"
+        raise InputError(f"{name}: a frame {what} is not finite")
+    scaled = [scaled_to_width(heatmap, column_width) for heatmap in heatmaps]
+    maximum = None if frame_shares is None else max(float(heatmap.max()) for heatmap in scaled)
     pictures = []
     for position, (frame, heatmap) in enumerate(zip(frames, heatmaps, strict=True)):
         frame_name = f"{name}, {titles[position]}"
         check_heatmap(heatmap, frame.shape[:2], frame_name)
         picture = overlay(
             scaled_to_width(frame, column_width),
-            scaled_to_width(heatmap, column_width),
+            scaled[position],
+            maximum=maximum,
             name=frame_name,
         )
         if boxes is not None:
@@ -120,7 +135,7 @@ def clip_strip(
     columns = max(len(frames), len(neighbour.frames) if neighbour else 0)
     width = columns * (column_width + GAP) - GAP
     blocks = [_caption_block(caption, width)] if caption else []
-    blocks.append(_row_block(pictures, titles, frame_influence, width))
+    blocks.append(_row_block(pictures, titles, drawn, width))
     if neighbour:
         neighbour_name = f"neighbour of {name}"
         check_frames(neighbour.frames, neighbour_name)
@@ -128,7 +143,8 @@ def clip_strip(
         plain = [scaled_to_width(frame, column_width) for frame in neighbour.frames]
         blocks.append(_row_block(plain, [f"nearest · {t}" for t in neighbour.titles], None, width))
     hidden = evidence_visible is not None and not np.all(evidence_visible)
-    blocks.append(_legend_block(width, boxes is not None, hidden, frame_influence is not None))
+    shares = "" if drawn is None else _INFLUENCE if frame_shares is None else _SHARE
+    blocks.append(_legend_block(width, boxes is not None, hidden, shares))
     return _stacked(blocks, width)
 
 
@@ -173,20 +189,20 @@ def _caption_block(caption: ClipCaption, width: int) -> Image.Image:
 def _row_block(
     pictures: list[NDArray[np.uint8]],
     titles: Sequence[str],
-    influence: Sequence[float] | NDArray[np.floating] | None,
+    shares: Sequence[float] | NDArray[np.floating] | None,
     width: int,
 ) -> Image.Image:
-    """Frames side by side, a title above each and its share of the embedding change below."""
+    """Frames side by side, a title above each and its share of something below."""
     column_height, column_width = pictures[0].shape[:2]
-    below = GAP if influence is None else SHARE_HEIGHT
+    below = GAP if shares is None else SHARE_HEIGHT
     block = Image.new("RGB", (width, TITLE_HEIGHT + column_height + below), PAPER)
     for position, picture in enumerate(pictures):
         left = position * (column_width + GAP)
         write(block, (left, 17), titles[position], font(14), MUTED, width=column_width)
         block.paste(Image.fromarray(picture), (left, TITLE_HEIGHT))
-        if influence is not None:
+        if shares is not None:
             top = TITLE_HEIGHT + column_height + 8
-            _draw_share(block, left, top, column_width, float(influence[position]))
+            _draw_share(block, left, top, column_width, float(shares[position]))
     return block
 
 
@@ -200,15 +216,16 @@ def _draw_share(block: Image.Image, left: int, top: int, width: int, share: floa
     write(block, (left + width, top + 8), text, font(13), INK, anchor="rs")
 
 
-def _legend_block(width: int, boxes: bool, hidden: bool, influence: bool) -> Image.Image:
-    """What is drawn, and nothing that is not."""
-    keys: list[Key] = [(colour_bar(72, 10), legend_text())]
+def _legend_block(width: int, boxes: bool, hidden: bool, shares: str) -> Image.Image:
+    """What is drawn, and nothing that is not; `shares` is what the bars are, if there are any."""
+    heat = legend_text(of="clip" if shares == _SHARE else "frame")
+    keys: list[Key] = [(colour_bar(72, 10), heat)]
     if boxes:
         keys.append((box_key(TRUTH), "ground truth"))
     if boxes and hidden:
         keys.append((box_key(TRUTH, evidence_visible=False), "ground truth, evidence not visible"))
-    if influence:
-        keys.append((_share_key(), "frame's share of the embedding change when blanked"))
+    if shares:
+        keys.append((_share_key(), shares))
     return legend(keys, width)
 
 

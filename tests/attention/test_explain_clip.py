@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from caf_video.attention import explain_clip, frame_influence
-from caf_video.attention.explain_clip import FramewiseResponse
+from caf_video.attention.clip_responses import FramewiseResponse
 from caf_video.attention.recurrent_tail import RecurrentTail
 from caf_video.errors import InputError
 

@@ -20,9 +20,10 @@ class CutResponse:
     Args:
         cut: The network.
         rows: The row of the map that each problem filters, (m,); None is every row.
+        shift: Of a centred response, see `centered`, (m, d).
     """
 
-    def __init__(self, cut: Cut, rows: Tensor | None = None) -> None:
+    def __init__(self, cut: Cut, rows: Tensor | None = None, shift: Tensor | None = None) -> None:
         self._every = rows is None
         rows = torch.arange(cut.rows) if rows is None else rows
         self.space = cut.layout.space
@@ -31,6 +32,26 @@ class CutResponse:
         self._cut = cut
         self._rows = rows.to(self.device)
         self._samples = self._rows // cut.rows_each
+        self._shift = shift
+
+    def centered(self, center: Tensor) -> "CutResponse":
+        """The same, in which what does not pass leaves its share of c behind (maths 1.7).
+
+        Args:
+            center: c, the output that a filter of zeros is to have, (m, d).
+        """
+        with torch.no_grad():
+            rows = self.chunks()
+            parts = [self] if len(rows) == 1 else [self.select(chunk) for chunk in rows]
+            nothing = torch.cat(
+                [
+                    part(torch.zeros(len(part), *self.space, dtype=self.dtype, device=self.device))
+                    for part in parts
+                ]
+            )
+        return CutResponse(
+            self._cut, None if self._every else self._rows, center.to(nothing) - nothing
+        )
 
     @property
     def separable(self) -> bool:
@@ -71,7 +92,8 @@ class CutResponse:
             outputs = cut.filtered(every.flatten(0, 1), self._part)
         else:
             outputs = cut.filtered(filters, self._part)
-        return outputs.flatten(1)
+        outputs = outputs.flatten(1)
+        return outputs if self._shift is None else shifted(outputs, filters, self._shift)
 
     @cached_property
     def _turns(self) -> list[list[int]]:
@@ -94,4 +116,17 @@ class CutResponse:
         return self._cut.filtered(every, self._part)[self._samples[problems]]
 
     def select(self, rows: Tensor) -> "CutResponse":
-        return CutResponse(self._cut, self._rows[rows])
+        return CutResponse(
+            self._cut, self._rows[rows], None if self._shift is None else self._shift[rows]
+        )
+
+
+def shifted(outputs: Tensor, filters: Tensor, shift: Tensor) -> Tensor:
+    """FT(x, f) + (1 - mean f) (c - FT(x, 0)): c where nothing passes, NT(x) where all does.
+
+    Args:
+        outputs: FT(x, f), (m, d).
+        filters: f, (m, *space).
+        shift: c - FT(x, 0), (m, d).
+    """
+    return outputs + (1 - filters.flatten(1).mean(dim=1, keepdim=True)) * shift

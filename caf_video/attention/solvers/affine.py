@@ -145,6 +145,51 @@ class PooledMap:
         return type(self)(self.weight, self.maps[rows], self.scale[rows], self.passed[rows])
 
 
+@dataclass(frozen=True)
+class CenteredMap:
+    """M - c 1^T / n: each cell's response less an equal share of a vector c (maths 1.7)."""
+
+    whole: KnownMap  # M
+    center: Tensor  # c (b, d), in the units of M
+
+    @classmethod
+    def of(cls, whole: KnownMap, center: Tensor) -> "CenteredMap":
+        """From M and c (b, d)."""
+        return cls(whole, center / or_one(whole.scale)[:, None])
+
+    @property
+    def scale(self) -> Tensor:
+        return self.whole.scale
+
+    @property
+    def passed(self) -> Tensor:
+        return self.whole.passed - self.center
+
+    @property
+    def cells(self) -> int:
+        return self.whole.cells
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def apply(self, filters: Tensor) -> Tensor:
+        return self.whole.apply(filters) - filters.mean(dim=1, keepdim=True) * self.center
+
+    def adjoint(self, outputs: Tensor) -> Tensor:
+        share = (outputs * self.center).sum(dim=1, keepdim=True) / self.cells
+        return self.whole.adjoint(outputs) - share
+
+    def apply_and_pull(self, filters: Tensor) -> tuple[Tensor, Tensor]:
+        image = self.apply(filters)
+        return image, self.adjoint(image)
+
+    def matrix(self) -> Tensor:
+        return self.whole.matrix() - self.center.double()[:, :, None] / self.cells
+
+    def select(self, rows: Tensor) -> Self:
+        return type(self)(self.whole.select(rows), self.center[rows])
+
+
 def or_one(scale: Tensor) -> Tensor:
     """Scales that can be divided by: 1 in place of 0."""
     return scale.where(scale > 0, 1.0)

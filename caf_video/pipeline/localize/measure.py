@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caf_video.attention import Method, mostly_negative
+from caf_video.attention import Given, Method, mostly_negative
 from caf_video.data.images import ImageError, LabelledImage, SkippedImage, read_image
 from caf_video.localization import measure_all, require_protocol, true_class_ranks
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
+from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
 from caf_video.pipeline.localize.parts import Arrays, Parts
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.processes import worker_pool
@@ -70,6 +71,7 @@ def measure_images(
     *,
     classes_known: bool,
     parts: Parts,
+    neighbours: Sequence[Neighbours] = (),
     sweeps: Sequence[str] = (),
     workers: int | None = None,
     track: Track = quietly,
@@ -83,12 +85,14 @@ def measure_images(
         network_inputs: Its inputs, and the protocols that measure.
         classes_known: Whether its logits are of the images' classes.
         parts: Where results are kept, and found again.
+        neighbours: For each input the nearest others, where a method is of pairs; else none.
         sweeps: Protocols whose threshold is swept, too.
         workers: Processes that measure; None: one for each core.
         track: Shows how far it is.
     """
     started = time.perf_counter()
-    work = _Pass(network, methods, network_inputs, classes_known, sweeps)
+    known = neighbours or [NO_NEIGHBOURS] * len(network_inputs)
+    work = _Pass(network, methods, network_inputs, known, classes_known, sweeps)
     batches = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
     done = {number: kept for number in range(len(batches)) if (kept := parts.read(number))}
     missing = {number: batch for number, batch in enumerate(batches) if number not in done}
@@ -146,10 +150,12 @@ class _Pass:
         network: ExplainedNetwork,
         methods: Sequence[Method],
         network_inputs: Sequence[NetworkInput],
+        neighbours: Sequence[Neighbours],
         classes_known: bool,
         sweeps: Sequence[str],
     ) -> None:
         self._network, self._methods, self._inputs = network, methods, network_inputs
+        self._neighbours = neighbours
         self._classes_known, self._sweeps = classes_known, sweeps
         self._preprocessing = [
             network.halves.preprocessing(one.size, one.resized) for one in network_inputs
@@ -210,7 +216,9 @@ class _Pass:
         reasons = [picture if isinstance(picture, str) else "" for picture in pictures]
         arrays: Arrays = {"reasons": np.array(reasons)}
         jobs = _Jobs([], [], [], [], [])
-        for network_input, preprocess in zip(self._inputs, self._preprocessing, strict=True):
+        for network_input, preprocess, neighbours in zip(
+            self._inputs, self._preprocessing, self._neighbours, strict=True
+        ):
             if not read:
                 break
             with self._timed("read"):
@@ -221,7 +229,8 @@ class _Pass:
                 outputs = self._network.halves.tail(maps)
             self._note_outputs(arrays, network_input, outputs, labels)
             with self._timed("attention"):
-                heat = [self._heat(arrays, network_input, m, maps, labels) for m in self._methods]
+                given = neighbours.given([batch[i] for i in read], labels)
+                heat = [self._heat(arrays, network_input, m, maps, given) for m in self._methods]
                 grids = torch.stack(heat, dim=1).numpy()  # (images, methods, h, w)
             for i, frame, grid in zip(read, frames, grids, strict=True):
                 if batch[i].boxes:
@@ -238,9 +247,9 @@ class _Pass:
         network_input: NetworkInput,
         method: Method,
         maps: Tensor,
-        labels: Tensor,
+        given: Given,
     ) -> Tensor:
-        heat = method.maps(self._network.halves.tail, maps, labels).float().cpu()
+        heat = method.of_pictures(self._network.halves.tail, maps, given).float().cpu()
         if method.filters:
             if method.of_class and network_input is self._inputs[0]:
                 arrays[f"negative|{method.name}"] = mostly_negative(heat).numpy()

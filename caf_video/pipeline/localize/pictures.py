@@ -11,6 +11,7 @@ from caf_video.data.images import LabelledImage, read_image
 from caf_video.localization import PROTOCOLS, Geometry, localize, measure, sweep, upsample
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
+from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
 from caf_video.pipeline.localize.scores import Scores
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import write_picture
@@ -30,6 +31,7 @@ def write_pictures(
     protocol: str,
     scores: Scores,
     *,
+    neighbours: Neighbours = NO_NEIGHBOURS,
     track: Track = quietly,
 ) -> list[Path]:
     """Draw heatmaps and boxes of every method on images, as one protocol saw them.
@@ -43,13 +45,16 @@ def write_pictures(
         network, methods, network_input: As measured.
         protocol: Whose boxes; one of the input's.
         scores: The figures, with the oracles' thresholds.
+        neighbours: As measured.
         track: Shows how far it is.
 
     Returns:
         The sheets.
     """
     thresholds = oracle_thresholds(scores, protocol)
-    lines = _lines(images, label_names, network, methods, network_input, protocol, thresholds)
+    lines = _lines(
+        images, label_names, network, methods, network_input, neighbours, protocol, thresholds
+    )
     sheets: list[Path] = []
     waiting: list[SheetImage] = []
     for line in track(lines, description="Drawing", total=len(images)):
@@ -114,6 +119,7 @@ def _lines(
     network: ExplainedNetwork,
     methods: Sequence[Method],
     network_input: NetworkInput,
+    neighbours: Neighbours,
     protocol: str,
     thresholds: dict[str, float],
 ) -> Iterator[SheetImage]:
@@ -129,7 +135,8 @@ def _lines(
         shown = _shown(frame, geometry)
         answers = []
         for method in methods:
-            heat = method.maps(network.halves.tail, maps, labels).float().cpu()
+            given = neighbours.given([image], labels)
+            heat = method.of_pictures(network.halves.tail, maps, given).float().cpu()
             heat = heat.abs() if method.filters else heat
             heatmap = upsample(heat[0].numpy(), geometry.size(size))
             answers.append(answer(heatmap, truth, protocol, thresholds.get(method.name)))

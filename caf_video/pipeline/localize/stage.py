@@ -17,6 +17,7 @@ from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput, Size, inputs_for
 from caf_video.pipeline.localize.measure import Measurements, measure_images
+from caf_video.pipeline.localize.neighbours import nearest_others
 from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
@@ -114,9 +115,15 @@ def localize(
     if json is not None:
         require_ours(json, json.with_suffix(".md"))
     parts = Parts(json, settings)
+    neighbours = (
+        [nearest_others(images, network, one, track=track) for one in network_inputs]
+        if any("reference" in method.needs for method in chosen)
+        else []
+    )
     found = measure_images(
         images, network, chosen, network_inputs,
-        classes_known=known, parts=parts, sweeps=sweeps, workers=workers, track=track,
+        classes_known=known, parts=parts, neighbours=neighbours, sweeps=sweeps, workers=workers,
+        track=track,
     )  # fmt: skip
     if not found.localized.any():
         raise InputError(
@@ -133,10 +140,11 @@ def localize(
         write_text(json.with_suffix(".md"), done.markdown())
         parts.discard()
     if pictures is not None:
-        network_input = next(one for one in network_inputs if protocols[0] in one.geometries)
+        at = next(i for i, one in enumerate(network_inputs) if protocols[0] in one.geometries)
         write_pictures(
             pictures, spread(found.images, picture_count), image_set.label_names, network, chosen,
-            network_input, protocols[0], scores, track=track,
+            network_inputs[at], protocols[0], scores, track=track,
+            **({"neighbours": neighbours[at]} if neighbours else {}),
         )  # fmt: skip
         curves = accuracy_curves(scores)
         if curves:
@@ -168,13 +176,16 @@ def _chosen(
     """The methods of those names, or all that fit.
 
     Raises:
-        InputError: There is none of a name, or it is of a class that the network does not know.
+        InputError: There is none of a name, or it is of clips, or of a class that the network does
+            not know.
     """
     if not names:
         fitting = [m for m in METHODS.values() if network.kind in m.default_for]
         return [method for method in fitting if known or not method.of_class]
     chosen = require_methods(names)
     for method in chosen:
+        if method.maps is None:
+            raise InputError(f"method {method.name} explains clips, not images: leave it out")
         if method.of_class and not known:
             others = f"has other classes than the {len(image_set.label_names)} of the images"
             raise InputError(
