@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from caf_video.cli.console import EXIT_PARTLY, err, out, track
+from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
 
 
 def index(
@@ -90,3 +92,61 @@ def report(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def search(
+    query: Annotated[Path, typer.Argument(help="A video, of which --start and --end cut a clip.")],
+    index: Annotated[Path, typer.Option(help="Folder of an index: `caf-video index`.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the page.")] = Path(
+        "runs/search"
+    ),
+    start: Annotated[float, typer.Option(help="Seconds at which the query begins.", min=0)] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Seconds at which it ends.", min=0)] = None,
+    top: Annotated[int, typer.Option(help="How many moments to find.", min=1)] = 10,
+    exclude_session: Annotated[
+        bool, typer.Option("--exclude-session", help="Leave out the query's own session.")
+    ] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option("--timeline", help="Draw similarity along each drive; cut the moments out."),
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="The run, if it is not where the index says.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Where the videos are, if they were moved.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of a query that does not say.", min=0.001)
+    ] = None,
+) -> None:
+    """Find moments that resemble a clip, and see why.
+
+    Leaves a page to open, with the query beside each match: where the network looked, what makes
+    them alike and what does not; and the same as JSON.
+    """
+    from caf_video.data.manifest import Clip
+    from caf_video.pipeline.search import search as search_index
+    from caf_video.pipeline.search import told_times
+
+    clip = Clip(query.stem, query.resolve(), "", start, end, fps=fps)
+    done = search_index(
+        clip,
+        index,
+        folder,
+        top=top,
+        exclude_session=exclude_session,
+        timeline=timeline,
+        run_folder=model,
+        videos=videos,
+        track=track,
+    )
+    table = Table("", "distance", "moment", "in its drive", "session", "class")
+    for place, match in enumerate(done.matches, start=1):
+        found = match.clip
+        cells = (found.clip_id, told_times(found), found.session, found.label)
+        table.add_row(str(place), f"{match.distance:.4g}", *map(escape, cells))
+    show(table)
+    for note in done.notes:
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Open {done.page}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """The folder of a page: index.html, and pictures that no other page's replace."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,18 @@ from caf_video.rendering import overlay, scaled_to_width, write_film
 PLAIN_GREY = 96  # under the heat of a clip without a video
 
 FRAMES, RECORD = "frames", "frames.json"
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Heat over the frames of a clip, (t, height, width).
+
+    `maximum` is what it is drawn by, where frames, or two kinds of heat, share a scale; None draws
+    each frame by its own.
+    """
+
+    heatmaps: np.ndarray
+    maximum: float | None = None
 
 
 class PageFolder:
@@ -51,30 +64,30 @@ class PageFolder:
                 old.unlink()
 
     def films(
-        self, number: str, frames: np.ndarray, heatmaps: Sequence[np.ndarray], width: int
+        self, number: str, frames: np.ndarray, heats: Sequence[Heat], width: int
     ) -> tuple[list[str], tuple[int, int]]:
         """Write a clip's frames under each of its heats, and bare.
 
         Args:
             number: What to call them.
             frames: RGB uint8 (t, height, width, 3).
-            heatmaps: Of each kind of heat (t, height, width), as small as `small` makes them.
+            heats: Of the frames, of their size.
             width: Of a frame, in pixels.
 
         Returns:
             The files from the page, one for each heat and then the bare frames; and the size of a
             frame in them, (width, height).
         """
-        names = []
-        size = (width, 1)
-        layers = [
-            *([overlay(f, h) for f, h in zip(frames, heat, strict=True)] for heat in heatmaps),
-            list(frames),
+        layers: list[Sequence[np.ndarray]] = [
+            [
+                overlay(frame, heat, maximum=kind.maximum, name=number)
+                for frame, heat in zip(frames, kind.heatmaps, strict=True)
+            ]
+            for kind in heats
         ]
-        for letter, layer in zip("abcdefgh", layers, strict=False):
-            name = f"{FRAMES}/{number}{letter}.jpg"
+        names = [f"{FRAMES}/{number}{letter}.jpg" for letter in "abcdefgh"[: len(layers) + 1]]
+        for name, layer in zip(names, [*layers, list(frames)], strict=True):
             size = write_film(self.folder / name, layer, width)
-            names.append(name)
         return names, size
 
     def done(self) -> None:
@@ -99,6 +112,6 @@ def read_small(clip: Clip, indices: np.ndarray, width: int, grid: Sequence[int])
     return np.stack([scaled_to_width(frame, width) for frame in frames])
 
 
-def heat_of(filters: Tensor, frames: np.ndarray) -> np.ndarray:
-    """The heat of filters (t, h, w) over frames, (t, height, width)."""
-    return filters_to_heatmaps(filters, frames.shape[1:3]).numpy()
+def heat_of(filters: Tensor, frames: np.ndarray) -> Heat:
+    """The heat of filters (t, h, w), a scale for each frame, over frames (t, height, width, 3)."""
+    return Heat(filters_to_heatmaps(filters, frames.shape[1:3]).numpy())

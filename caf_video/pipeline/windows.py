@@ -56,6 +56,17 @@ def windows_of(drive: Clip, duration_seconds: float, *, window: float, step: flo
     ]
 
 
+def maps_of_clip(run: ClipRun, backbone: Backbone, clip: Clip, frame_indices: np.ndarray) -> Tensor:
+    """The maps of some frames of a clip's video, (t, c, h, w), as a feature store has them.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+    with VideoReader(clip.path, fps=clip.fps) as reader:
+        images = backbone.preprocessing(run.description.size)(reader.read(frame_indices.tolist()))
+    return feature_maps(backbone, images).to(torch.float16).float()
+
+
 def embed_clips_of_video(
     run: ClipRun,
     backbone: Backbone,

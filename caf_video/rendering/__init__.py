@@ -16,6 +16,12 @@ from caf_video.rendering.overlay import overlay
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.run_page import FigureTable, PageClip, RunPage, write_run_page
 from caf_video.rendering.scale import scaled_to_width
+from caf_video.rendering.search_page import (
+    PageFilm,
+    PageMatch,
+    SearchPage,
+    write_search_page,
+)
 from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.video import VideoWriter, write_video
 
@@ -27,9 +33,12 @@ __all__ = [
     "GalleryItem",
     "NeighbourRow",
     "PageClip",
+    "PageFilm",
+    "PageMatch",
     "RenderingError",
     "Report",
     "RunPage",
+    "SearchPage",
     "SheetImage",
     "SheetRow",
     "VideoWriter",
@@ -50,5 +59,6 @@ __all__ = [
     "write_image",
     "write_report",
     "write_run_page",
+    "write_search_page",
     "write_video",
 ]
