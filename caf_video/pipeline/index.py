@@ -6,17 +6,17 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from caf_video.data.class_folders import is_video
 from caf_video.data.manifest import Clip, read_clips
 from caf_video.data.stores import ClipStore
 from caf_video.data.video.reader import probe_video
 from caf_video.errors import CafVideoError, InputError
-from caf_video.pipeline.embed import embed_split
 from caf_video.pipeline.moments import MomentIndex, Moments
-from caf_video.pipeline.opened import open_features, open_run, run_backbone
-from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.windows import embed_clips_of_video, windows_of
+from caf_video.pipeline.opened import clips_of, open_features, open_run, run_backbone
+from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.pipeline.windows import embed_clips_of_video, embedded, windows_of
 from caf_video.training import ClipRun
 
 
@@ -118,27 +118,35 @@ def index_moments(
 def _add_split(
     index: MomentIndex, run: ClipRun, store: ClipStore, split: str, track: Track
 ) -> tuple[int, int]:
-    embedded = embed_split(run, store, split, track=track)
-    ids = [clip.clip_id for clip in embedded.clips]
-    events = [store.event(name) or f"|clip {name}" for name in ids]
-    seen: set[str] = set()
-    rows = []
-    for row, event in enumerate(events):
-        if event not in seen and not index.holds(event):
-            rows.append(row)
-        seen.add(event)
-    frames = [store.read(ids[row]).middle_frames() for row in rows]
-    if rows:
+    clips = clips_of(run, store, split).clips
+    new: dict[str, Clip] = {}
+    held = set()
+    for clip in clips:
+        event = store.event(clip.clip_id) or f"|clip {clip.clip_id}"
+        if index.holds(event):
+            held.add(event)
+        else:
+            new.setdefault(event, clip)
+    parts = list(new.items())
+    embeddings, norms, frames = [], [], []
+    for _, clip in track(parts, description=f"Embedding the {split} split", total=len(parts)):
+        one = store.read(clip.clip_id).middle_frames()
+        found, norm = embedded(run, one.feature_maps[None].float().to(device()))
+        embeddings.append(found)
+        norms.append(norm)
+        frames.append(one)
+    if parts:
         index.add(
             Moments(
-                [embedded.clips[row] for row in rows],
-                [events[row] for row in rows],
-                embedded.embeddings[rows].numpy(),
+                list(new.values()),
+                list(new),
+                torch.cat(embeddings).numpy(),
+                torch.cat(norms).numpy(),
                 np.stack([one.frame_indices for one in frames]),
                 np.stack([one.times_seconds for one in frames]),
             )
         )
-    return len(rows), len(seen) - len(rows)
+    return len(new), len(held)
 
 
 def _groups(

@@ -2,10 +2,11 @@
 
     INDEX/index.json                 whose embeddings they are: the run, its checkpoint's digest
     INDEX/videos.json                digests of the videos, so that none is read again for one
-    INDEX/parts/<digest>.safetensors some moments: embeddings (n, d) float32, frame_indices (n, t)
-                                     int64, times_seconds (n, t) float64; as metadata `moments`, a
-                                     JSON list of n objects: id, video, label, start, end, session,
-                                     fps, event
+    INDEX/parts/<digest>.safetensors some moments: embeddings (n, d) and their lengths before they
+                                     were made 1, norms (n,), float32; frame_indices (n, t) int64,
+                                     times_seconds (n, t) float64; as metadata `moments`, a JSON
+                                     list of n objects: id, video, label, start, end, session, fps,
+                                     event
 
 A part is written whole or not at all, and named by the events in it: adding never touches what is
 there, and what is interrupted goes on where it stopped. A moment is known by its event: the digest
@@ -47,6 +48,7 @@ class Moments:
         clips: The moments; of a window the id says where it begins.
         events: Which event of which video each is.
         embeddings: As the run compares them, float32 (n, d).
+        norms: Their lengths before they were made 1, where the run does that, else 1; (n,).
         frame_indices: Positions in the video of the frames that stand for each, int64 (n, t).
         times_seconds: When those appear, float64 (n, t).
     """
@@ -54,11 +56,18 @@ class Moments:
     clips: list[Clip]
     events: list[str]
     embeddings: np.ndarray
+    norms: np.ndarray
     frame_indices: np.ndarray
     times_seconds: np.ndarray
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def mean_output(self) -> np.ndarray:
+        """The mean of the network's outputs, as they are before they are made of length 1, (d,)."""
+        mean: np.ndarray = (self.embeddings * self.norms[:, None]).mean(axis=0, dtype=np.float64)
+        return mean
 
     @property
     def video_digests(self) -> list[str]:
@@ -166,6 +175,7 @@ class MomentIndex:
         ]
         arrays: dict[str, np.ndarray] = {
             "embeddings": np.ascontiguousarray(moments.embeddings, np.float32),
+            "norms": np.ascontiguousarray(moments.norms, np.float32),
             "frame_indices": np.ascontiguousarray(moments.frame_indices, np.int64),
             "times_seconds": np.ascontiguousarray(moments.times_seconds, np.float64),
         }
@@ -204,7 +214,7 @@ class MomentIndex:
         return sorted((self.folder / "parts").glob("[!.]*.safetensors"))
 
 
-_ARRAYS = ("embeddings", "frame_indices", "times_seconds")
+_ARRAYS = ("embeddings", "norms", "frame_indices", "times_seconds")
 
 
 def checkpoint_digest(run: ClipRun) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from caf_video.attention import explain_clip, frame_influence
@@ -47,7 +48,7 @@ MOST_TIMELINES = 40  # drives that are drawn, those of the nearest moments first
 
 MODES = {
     "attention": "where the network looked in each clip (a scale for each frame)",
-    "alike": "what in each makes it resemble the other, measured against its own mean",
+    "alike": "what in each makes it resemble the other, measured against the index's mean",
     "unlike": "what in each makes it differ from the other, on the scale of “alike”",
     "frames alone": "nothing over the frames",
 }
@@ -247,6 +248,7 @@ def _pairs(
     """Query and match side by side, each under its own attention and under the pair's."""
     model = opened.run.model
     ours = found.maps[None].to(device())
+    center = torch.from_numpy(opened.moments.mean_output).float().to(device())
     pairs = []
     matched = list(zip(found.matches, moved, clips, strict=True))
     for place, (match, clip, cut) in enumerate(
@@ -261,7 +263,7 @@ def _pairs(
             frames = read_small(one, indices, FILM_WIDTH, maps.shape[-2:])
             own = explain_clip(model, maps)
             pair = explain_clip(
-                model, maps, filters="joint", reference=other, center="map",
+                model, maps, filters="joint", reference=other, center=center,
                 size=frames.shape[1:3],
             )  # fmt: skip
             if pair.unlike is None:
@@ -270,11 +272,8 @@ def _pairs(
             most = float(max(like.max(), unlike.max()))  # one scale: little difference looks little
             heats = [heat_of(own.filters[0].cpu(), frames), Heat(like, most), Heat(unlike, most)]
             names, size = folder.films(f"{place:03}{letter}", frames, heats, FILM_WIDTH)
-            times = (
-                found.times_seconds
-                if letter == "q"
-                else opened.moments.times_seconds[match.position]
-            )
+            times = opened.moments.times_seconds[match.position]
+            times = found.times_seconds if letter == "q" else times
             influence = frame_influence(model, maps)[0].cpu().numpy()
             films.append(
                 PageFilm(
@@ -303,7 +302,7 @@ def _clock(seconds: float) -> str:
 
 
 def _similarity(opened: SearchIndex, distances: np.ndarray) -> tuple[str, np.ndarray]:
-    """What is drawn along a drive: the cosine of embeddings of length 1, else minus the distance."""
+    """What is drawn along a drive: the cosine of unit embeddings, else minus the distance."""
     if opened.run.normalize:
         return "cosine similarity", 1 - distances**2 / 2
     return "minus the distance", -distances

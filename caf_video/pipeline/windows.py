@@ -12,6 +12,7 @@ from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_indices
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError, InputError
+from caf_video.metric_learning import unit_norm
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.extract import feature_maps
 from caf_video.pipeline.moments import Moments
@@ -67,6 +68,18 @@ def maps_of_clip(run: ClipRun, backbone: Backbone, clip: Clip, frame_indices: np
     return feature_maps(backbone, images).to(torch.float16).float()
 
 
+@torch.no_grad()
+def embedded(run: ClipRun, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of maps (b, t, c, h, w) as the run compares them, (b, d), and their norms (b,).
+
+    The norm is that before they were made of length 1, where the run does that; else 1.
+    """
+    outputs = run.model(maps).float().cpu()
+    if not run.normalize:
+        return outputs, torch.ones(len(outputs))
+    return unit_norm(outputs), outputs.norm(dim=1)
+
+
 def embed_clips_of_video(
     run: ClipRun,
     backbone: Backbone,
@@ -99,6 +112,7 @@ def embed_clips_of_video(
         indices = np.stack(taken)  # (n, t)
         frames = np.unique(indices)
         embeddings = torch.empty(len(clips), run.model.projection.out_features)
+        norms = torch.empty(len(clips))
         held: dict[int, Tensor] = {}
         pending = np.arange(len(clips))
         transform = backbone.preprocessing(wanted.size)
@@ -119,9 +133,9 @@ def embed_clips_of_video(
                 rows = ready[first : first + CLIPS_AT_ONCE]
                 stacked = torch.stack([held[frame] for frame in indices[rows].ravel().tolist()])
                 batch = stacked.unflatten(0, (len(rows), -1)).float().to(device())
-                embeddings[rows] = run.embed(batch).float().cpu()
+                embeddings[rows], norms[rows] = embedded(run, batch)
             pending = np.setdiff1d(pending, ready, assume_unique=True)
             needed = indices[pending].min() if len(pending) else len(reader.times_seconds)
             held = {frame: one for frame, one in held.items() if frame >= needed}
         times = reader.times_seconds[indices]
-    return Moments(list(clips), list(events), embeddings.numpy(), indices, times)
+    return Moments(list(clips), list(events), embeddings.numpy(), norms.numpy(), indices, times)
