@@ -176,6 +176,7 @@ class SearchIndex:
         end = np.inf if query.end_seconds is None else query.end_seconds
         leave_out = own & (self._starts < end) & (self._ends > query.start_seconds)
         recordings = sorted(set(self._recordings[own].tolist()))
+        session = next((self.moments.clips[row].session for row in np.flatnonzero(own)), "")
         if exclude_session:
             leave_out |= np.isin(self._recordings, recordings)
             if not recordings:
@@ -183,7 +184,7 @@ class SearchIndex:
                     f"{query.path.name} is not a video of the index: it is not known of which "
                     "session it is, and none was left out."
                 ], ""  # fmt: skip
-        return leave_out, [], recordings[0] if recordings else ""
+        return leave_out, [], session
 
 
 def search(
@@ -282,7 +283,7 @@ def _pairs(
                     [round(value, 3) for value in influence.tolist()],
                 )
             )  # fmt: skip
-        facts = {"distance": f"{match.distance:.4g}", "session": clip.session or "its video",
+        facts = {"distance": f"{match.distance:.4g}", "session": clip.session or "its own video",
                  "in its drive": told_times(clip)}  # fmt: skip
         if clip.label:
             facts["class"] = clip.label
@@ -430,7 +431,7 @@ def _page(
         facts={
             "video": str(query.path),
             "times": told_times(query),
-            "session": query.session or "not known",
+            "session": query.session or "its own video",
             "not searched": f"{found.left_out} moments, of the query itself or of its session",
             "index": str(opened.index.folder.resolve()),
         },
