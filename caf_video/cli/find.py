@@ -67,7 +67,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the page and its pictures.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
-    clips: Annotated[
+    gallery: Annotated[
         int, typer.Option(help="Clips to show at most; of more, so many by chance.", min=1)
     ] = 2000,
     features: Annotated[
@@ -76,19 +76,29 @@ def report(
     videos: Annotated[
         Path | None, typer.Option(help="Where the videos are, if they were moved.")
     ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Of a run of images: where they are, if they were moved.")
+    ] = None,
 ) -> None:
     """Write the page of a run, to be opened by double-click.
 
     Figures beside their baselines, curves, a map of the embeddings, and every clip with its
     attention and its neighbours. It needs no network and no server.
     """
-    from caf_video.pipeline.report import report as write_report
+    from caf_video.pipeline.report.stage import report as write_report
 
     done = write_report(
-        run, folder, split=split, gallery=clips, features=features, videos=videos, track=track
+        run,
+        folder,
+        split=split,
+        gallery=gallery,
+        features=features,
+        videos=videos,
+        root=root,
+        track=track,
     )
     out.print(
-        f"{done.shown} of {done.total} clips, {done.size_bytes / 1e6:.1f} MB; open {done.page}",
+        f"{done.shown} of {done.total} shown, {done.size_bytes / 1e6:.1f} MB; open {done.page}",
         highlight=False,
         soft_wrap=True,
     )

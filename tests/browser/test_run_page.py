@@ -4,11 +4,80 @@ Every window also says nothing on the console and asks for nothing outside of it
 `Window.close`.
 """
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from tests.browser.conftest import CLASSES, CLIPS, HOSTILE
+from caf_video.rendering import (
+    FigureTable,
+    PageClip,
+    RunPage,
+    line_chart,
+    write_film,
+    write_run_page,
+)
 
 pytestmark = pytest.mark.browser
+
+CLIPS = 2000
+HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"alert(1)\"> & 'so'"
+CLASSES = ("left", "right", HOSTILE, "stop")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of two thousand clips, some of them of a class with a hostile name."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "frames").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(8):
+        frames = random.integers(0, 255, (3, 9, 16, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+        for letter in "ab":
+            write_film(folder / "frames" / f"{number}{letter}.jpg", frames, 128)
+    clips = []
+    for place in range(CLIPS):
+        label = CLASSES[place % 4]
+        right = place % 10 != 3
+        near = [((place + step) % CLIPS, f"clip {(place + step) % CLIPS}", step / 4)
+                for step in (4, 8)]  # fmt: skip
+        clips.append(
+            PageClip(
+                id=f"clip {place}" if place != 5 else HOSTILE,
+                label=label,
+                session=f"drive {place // 50}",
+                verdict=right if place != 7 else None,
+                found=label if right else "stop",
+                distance=float((place * 7919) % CLIPS) / CLIPS,
+                point=(float(place % 50), float(place // 50)),
+                films=[f"frames/{place % 8}a.jpg", f"frames/{place % 8}b.jpg"],
+                size=(128, 72),
+                times_seconds=[0.5, 1.5, 2.5],
+                influence=[0.2, 0.3, 0.5],
+                near=near,
+                facts={"video": HOSTILE},
+            )
+        )
+    steps = list(range(50))
+    page = RunPage(
+        title=f"Run {HOSTILE}",
+        lead="Made up.",
+        headline={"R@1": 0.9, "NMI": 0.5},
+        tables=[FigureTable("Among all", HOSTILE, ["R@1", "NMI"], [("trained", [0.9, 0.5]),
+                                                                     ("chance", [0.25, None])])],
+        per_class={name: (500, 0.9) for name in CLASSES},
+        charts=[line_chart("loss", {"loss": (steps, [1 / (1 + step) for step in steps])})],
+        settings={HOSTILE: HOSTILE},
+        data={"train split": "1 clip"},
+        plane=(0.4, 0.2),
+        modes=["attention", "frames alone"],
+        clips=clips,
+        noun="clips",
+        total=3000,
+        verdict_rule="A clip is right if its nearest clip has its class.",
+    )  # fmt: skip
+    write_run_page(folder / "index.html", page)
+    return folder / "index.html"
 
 
 def cards(window) -> list[int]:

@@ -2,12 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -18,36 +14,29 @@ from caf_video.pipeline.explain import ExplainedClip, explain_clips
 from caf_video.pipeline.opened import open_features, open_run
 from caf_video.pipeline.page_folder import PageFolder, heat_of, read_small
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.report.parts import (
+    FILMS_BYTES,
+    GALLERY,
+    MODES,
+    NEIGHBOURS,
+    ReportDone,
+    charts,
+    drawn,
+    folder_done,
+    on_plane,
+    settings_of,
+)
 from caf_video.rendering import (
-    Chart,
     FigureTable,
     PageClip,
     RunPage,
     film_width,
-    line_chart,
     write_run_page,
 )
-from caf_video.retrieval import principal_plane
-from caf_video.training import ClipRun, read_metrics
-
-FILMS_BYTES = 110e6  # of all films: the folder stays under 150 MB
-NEIGHBOURS = 5
-GALLERY = 2000  # clips
-
-MODES = ("attention", "frames alone")
+from caf_video.training import ClipRun
 
 
-@dataclass(frozen=True)
-class ReportDone:
-    """What `report` left: the page, how many clips it shows and of how many, and its bytes."""
-
-    page: Path
-    shown: int
-    total: int
-    size_bytes: int
-
-
-def report(
+def report_clips(
     run_folder: Path,
     out: Path,
     *,
@@ -74,19 +63,18 @@ def report(
     """
     folder = PageFolder(out, "caf-video report")
     evaluation = evaluate(run_folder, split=split, features=features, track=track)
-    rows = _drawn(len(evaluation.clips), gallery)
+    rows = drawn(len(evaluation.clips), gallery)
     ids = [evaluation.clips[row].clip_id for row in rows]
     explained = explain_clips(
         run_folder, ids, split=split, features=features, videos=videos, track=track
     )
     run = open_run(run_folder)
-    plane, shares = principal_plane(evaluation.embedded.embeddings)
+    plane, shares = on_plane(evaluation.embedded.embeddings)
     clips = _gallery(folder, evaluation, rows, explained.clips, plane, track)
     page = run_page(run, evaluation, clips, shares, _data_card(run, evaluation, features))
     write_run_page(folder.page, page)
     folder.done()
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return ReportDone(folder.page, len(clips), len(evaluation.clips), size)
+    return folder_done(folder, len(clips), len(evaluation.clips))
 
 
 def run_page(
@@ -124,7 +112,7 @@ def run_page(
         per_class={
             label: (counted[label], share) for label, share in sorted(gate.per_class.items())
         },
-        charts=_charts(run.folder),
+        charts=charts(run.folder),
         settings=_settings(run),
         data=data,
         plane=shares,
@@ -136,12 +124,6 @@ def run_page(
             f"A clip is right if its nearest clip {rule} has its class. All figures are fractions."
         ),
     )
-
-
-def _drawn(count: int, most: int) -> list[int]:
-    if count <= most:
-        return list(range(count))
-    return sorted(np.random.default_rng(0).choice(count, most, replace=False).tolist())
 
 
 def _gallery(
@@ -169,7 +151,6 @@ def _gallery(
     width = film_width(
         len(rows) * len(MODES), timesteps, grid[1] / grid[0], bytes_at_most=FILMS_BYTES
     )
-    plane = np.round(plane / (np.abs(plane).max() or 1.0), 4)
     found: list[PageClip] = []
     drawn = zip(rows, explained, strict=True)
     for place, (row, one) in enumerate(
@@ -224,18 +205,6 @@ def _table(title: str, note: str, figures: Figures) -> FigureTable:
     return FigureTable(title, note, [*(f"R@{k}" for k in ks), "mAP@R", "R-prec.", "NMI"], rows)
 
 
-def _charts(folder: Path) -> list[Chart]:
-    """The curves of the training; none where it kept no metrics."""
-    if not (folder / "metrics.csv").is_file():
-        return []
-    series = read_metrics(folder)
-    return [
-        line_chart(name, {name: (steps, values)}, unit="step")
-        for name, (steps, values) in series.items()
-        if name != "learning_rate" and len(steps) > 1
-    ]
-
-
 def _settings(run: ClipRun) -> dict[str, object]:
     wanted, config = run.description, run.config
     described: dict[str, object] = {
@@ -248,29 +217,7 @@ def _settings(run: ClipRun) -> dict[str, object]:
     }
     if "loss" in config:
         described["loss"] = loss_name(config["loss"])
-    for section in ("model", "loss", "optimizer", "data", "trainer"):
-        described |= _flat(config.get(section, {}), f"{section}.")
-    return {
-        **described,
-        "seed": config.get("seed"),
-        "caf_video": version("caf_video"),
-        "page made": date.today().isoformat(),
-    }
-
-
-def _flat(section: Any, prefix: str) -> dict[str, object]:
-    """Settings by their dotted names, but for Hydra's own."""
-    if not isinstance(section, dict):
-        return {}
-    found: dict[str, object] = {}
-    for name, value in section.items():
-        if str(name).startswith("_"):
-            continue
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
+    return {**described, **settings_of(config)}
 
 
 def _data_card(run: ClipRun, evaluation: Evaluation, features: Path | None) -> dict[str, object]:
