@@ -18,6 +18,7 @@ from caf_video.pipeline.report.stage import report
 from caf_video.training.checkpoint import KEY, RunRecord, plain_record
 from caf_video.training.image_description import ImageDescription
 
+LOSS = {"_target_": "caf_video.metric_learning.NPairLoss"}
 HOSTILE = "</script><script>alert('x')</script>"
 
 
