@@ -47,6 +47,9 @@ def all_cases() -> dict[str, Case]:
                     images.speed, name=name, output=output, batch=batch
                 )
             cases[f"{name} {output} accuracy"] = partial(images.accuracy, name=name, output=output)
+    for name in images.NETWORKS:
+        for batch in images.GRAD_CAM_BATCHES:
+            cases[f"{name} pair batch {batch}"] = partial(images.pair, name=name, batch=batch)
     cases["hostile"] = hostile.hostile
     for pooling in ("flatten", "average"):
         cases[f"recurrent {pooling}"] = partial(clips.recurrent, pooling=pooling)

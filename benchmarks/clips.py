@@ -1,4 +1,4 @@
-"""The recurrent clip embedder of Fig. 8: a filter for every frame, against the paper's loop."""
+"""The recurrent embedder of Fig. 8: filters for frames and for clips, against the paper's loop."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +19,7 @@ CLIPS = (16, 64)
 FRAMES = 3
 CHANNELS, GRID = 2048, (7, 7)  # of ResNet-50's last map
 OVER_PAPER = {"flatten": at_least(500, "×"), "average": at_least(250, "×")}
+JOINT_OVER_PER_FRAME = at_most(2)  # one filter for the clip against one for every frame
 PAPER_LOSSES = 3  # problems whose loss by the paper's loop is compared as well
 
 
@@ -50,6 +51,10 @@ def recurrent(bench: Bench, case: str, *, pooling: str) -> None:
         bench.tick(case)
         contenders += [
             Contender(f"explain_clip, {clips} clips", lambda _, a=part: explain_clip(head_only, a)),
+            Contender(
+                f"explain_clip, joint, {clips} clips",
+                lambda _, a=part: explain_clip(head_only, a, filters="joint"),
+            ),
             batched,
         ]
         problems[clips] = clips * FRAMES
@@ -78,6 +83,17 @@ def recurrent(bench: Bench, case: str, *, pooling: str) -> None:
             at_least(6, "×"),
             unit="×",
             note=f"{int(adam[clips].steps.max())} iterations",
+        )
+        joint = explain_clip(head_only, maps[:clips], filters="joint")
+        bench.row(
+            name,
+            "one filter a clip / one a frame, per clip",
+            ratios(
+                seconds[f"explain_clip, joint, {clips} clips"],
+                seconds[f"explain_clip, {clips} clips"],
+            ),
+            JOINT_OVER_PER_FRAME,
+            note=f"{joint.steps.double().mean():.1f} evaluations a clip",
         )
         found = explain_clip(head_only, maps[:clips]).losses.T.flatten()  # by frame, then clip
         best = adam[clips].losses

@@ -110,6 +110,37 @@ def speed(bench: Bench, case: str, *, name: str, output: str, batch: int) -> Non
     faster("whole explanation", "captum LayerGradCam", whole)
 
 
+def pair(bench: Bench, case: str, *, name: str, batch: int) -> None:
+    """A centred pair, the reference's embedding given, against the bare network."""
+    network, images = _setting(bench, name, "embedding", batch)
+    model = network.model
+    others = make_images(batch, folder=bench.images, seed=3).to(bench.device)
+    with torch.no_grad():
+        references = model(others)
+        mean = torch.cat([references, model(images)]).mean(dim=0)
+
+    def forward(_: int) -> Tensor:
+        with torch.no_grad():
+            return model(images)
+
+    def explained(center: Tensor | str) -> Callable[[int], object]:
+        return lambda _: explain(
+            model, images, layer=network.layer, reference=references, center=center
+        )
+
+    contenders = [
+        Contender("forward pass", forward),
+        Contender("explain(), no pair", lambda _: explain(model, images, layer=network.layer)),
+        Contender("explain(), a pair centred by the map", explained("map")),
+        Contender("explain(), a pair centred by a mean embedding", explained(mean)),
+    ]
+    seconds = bench.time(case, contenders)
+    for contender in contenders[1:]:
+        what = contender.name.removeprefix("explain(), ")
+        over_forward = ratios(seconds[contender.name], seconds["forward pass"])
+        bench.row(case, f"{what} / forward pass", over_forward, at_most(1.05))
+
+
 def accuracy(bench: Bench, case: str, *, name: str, output: str) -> None:
     """The exact filters in float32 against many Adam starts on M, cell by cell, in float64."""
     network, images = _setting(bench, name, output, ACCURACY_IMAGES)

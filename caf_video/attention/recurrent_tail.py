@@ -1,4 +1,4 @@
-"""The exact structure of pool → LSTM → projection, in which one step of a filter is tiny (1.3)."""
+"""The exact structure of pool → LSTM → projection: a step of a filter is tiny (maths 1.3, 1.6)."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -31,7 +31,7 @@ from caf_video.pipeline.synthetic_attention import (
     score_attention,
 )
 from caf_video.pipeline.train import compose_config, curves, train
-from caf_video.rendering import GalleryItem, Report, write_report
+from caf_video.rendering import GalleryItem, Report, one_above_another, write_report
 from caf_video.synthetic import write_driving_clips
 from caf_video.training import TrainingInterrupted
 
@@ -44,7 +44,7 @@ SUMMARY = (
     "Synthetic driving clips, in each of which one object decides the class of the event. A "
     "small recurrent network over frozen features was trained to put clips of one class side by "
     "side, and was tested on sessions it had never seen. L2-CAF then shows where it looked, frame "
-    "by frame."
+    "by frame; one filter for the whole clip also shows when."
 )
 
 
@@ -128,6 +128,7 @@ def run_demo(
         ids = clips_to_show(evaluation)
         explained = explain_clips(run_folder, ids, track=track)
         write_explanations(explained, folder / "explained", track=track)
+        joint = explain_clips(run_folder, ids, filters="joint", track=track)
     record = evaluation.record()
     names = ("recall@1", "recall@1_frozen", "recall@1_untrained", "chance", "nmi")
     metrics = {
@@ -149,7 +150,7 @@ def run_demo(
     write_json(folder / "metrics.json", metrics)
     report = folder / "report.html"
     require_ours(report)
-    write_report(report, demo_report(metrics, evaluation, explained, boxes_csv, run_folder))
+    write_report(report, demo_report(metrics, evaluation, explained, joint, boxes_csv, run_folder))
     remember_ours(report)
     return Demo(metrics, report)
 
@@ -188,15 +189,26 @@ def demo_report(
     metrics: dict[str, Any],
     evaluation: Evaluation,
     explained: Sequence[ExplainedClip],
+    joint: Sequence[ExplainedClip],
     boxes_csv: Path,
     run_folder: Path,
 ) -> Report:
-    """The page of the demo: each clip's strip shows the boxes of the frames that it shows."""
+    """The page of the demo: each clip's strips show the boxes of the frames that they show.
+
+    The upper one has a filter for each frame, the lower one for the clip, which also says when.
+    """
     truth = read_boxes(boxes_csv)
     gallery = []
-    for one in explained:
+    for one, of_clip in zip(explained, joint, strict=True):
         boxes, visible = (values[one.frame_indices] for values in truth[one.clip.clip_id])
-        picture = draw_clip(one, captioned=False, boxes=boxes, evidence_visible=visible)
+        strips = [
+            draw_clip(
+                clip, captioned=False, with_neighbour=clip is one, boxes=boxes,
+                evidence_visible=visible,
+            )
+            for clip in (one, of_clip)
+        ]  # fmt: skip
+        picture = one_above_another(strips)
         caption = (
             f"{one.clip.label} ({one.clip.clip_id}); nearest: {one.nearest.label} "
             f"({one.nearest.clip_id})"

@@ -244,6 +244,7 @@ def draw_clip(
     explained: ExplainedClip,
     *,
     captioned: bool = True,
+    with_neighbour: bool = True,
     boxes: np.ndarray | None = None,
     evidence_visible: np.ndarray | None = None,
 ) -> Any:
@@ -253,6 +254,7 @@ def draw_clip(
 
     Args:
         captioned: Whether the strip says whose it is; a page around it may say so itself.
+        with_neighbour: Whether the nearest clip's frames stand below.
         boxes: Ground truth in pixels of the video, (t, 4).
         evidence_visible: Whether each box's evidence is visible, (t,).
 
@@ -269,7 +271,7 @@ def draw_clip(
         height, width = (_PLAIN_CELL * cells for cells in explained.filters.shape[1:])
         frames = np.full((len(titles), height, width, 3), _PLAIN_GREY, np.uint8)
         titles = [f"{seconds:.2f} s" for seconds in explained.times_seconds]
-    if _has_video(nearest):
+    if with_neighbour and _has_video(nearest):
         with VideoReader(nearest.path, fps=nearest.fps) as reader:
             others = reader.read(explained.nearest_frames.tolist())
         neighbour = NeighbourRow(

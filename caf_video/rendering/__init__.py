@@ -22,7 +22,13 @@ from caf_video.rendering.search_page import (
     SearchPage,
     write_search_page,
 )
-from caf_video.rendering.strip import ClipCaption, NeighbourRow, clip_strip, frame_title
+from caf_video.rendering.strip import (
+    ClipCaption,
+    NeighbourRow,
+    clip_strip,
+    frame_title,
+    one_above_another,
+)
 from caf_video.rendering.video import VideoWriter, write_video
 
 __all__ = [
@@ -50,6 +56,7 @@ __all__ = [
     "heat_legend",
     "line_chart",
     "localization_sheet",
+    "one_above_another",
     "overlay",
     "render_report",
     "scaled_to_width",

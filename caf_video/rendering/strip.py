@@ -148,6 +148,16 @@ def clip_strip(
     return _stacked(blocks, width)
 
 
+def one_above_another(strips: Sequence[Image.Image]) -> Image.Image:
+    """Strips of one clip in one picture, the first on top."""
+    size = max(strip.width for strip in strips), sum(strip.height for strip in strips)
+    canvas, top = Image.new("RGB", size, PAPER), 0
+    for strip in strips:
+        canvas.paste(strip, (0, top))
+        top += strip.height
+    return canvas
+
+
 def _check_lengths(name: str, count: int, values: dict[str, Sequence | NDArray | None]) -> None:
     for what, value in values.items():
         if value is not None and len(value) != count:

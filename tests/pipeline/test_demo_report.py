@@ -19,8 +19,9 @@ def report(known_run, evaluation):
     (known_run.folder / "metrics.csv").write_text("step,loss\n0,0.5\n1,0.25\n")
     explained = explain_clips(known_run.folder, ["left_a", "left_b"])
     metrics = {"seed": 0, "backbone": "known", "recall@1": 5 / 7}
-    return explained, demo_report(
-        metrics, evaluation, explained, known_run.boxes_csv, known_run.folder
+    joint = explain_clips(known_run.folder, ["left_a", "left_b"], filters="joint")
+    return [*zip(explained, joint, strict=True)], demo_report(
+        metrics, evaluation, explained, joint, known_run.boxes_csv, known_run.folder
     )
 
 
@@ -37,16 +38,23 @@ def test_classes_are_listed_with_their_recall_and_their_clips(report) -> None:
     }
 
 
-def test_a_strip_shows_the_boxes_of_its_own_frames(report) -> None:
+def test_the_strips_of_both_kinds_of_filters_show_the_boxes_of_their_frames(
+    report,
+) -> None:
     """The box of frame i begins at x = i; evidence is visible from frame 4 on."""
     explained, page = report
     boxes = np.array([[1, 0, 21, 64], [4, 0, 24, 64], [7, 0, 27, 64]], float)
-    for one, item in zip(explained, page.gallery, strict=True):
-        wanted = draw_clip(
-            one, captioned=False, boxes=boxes, evidence_visible=np.array([False, True, True])
+    visible = np.array([False, True, True])
+    for (one, joint), item in zip(explained, page.gallery, strict=True):
+        upper = draw_clip(one, captioned=False, boxes=boxes, evidence_visible=visible)
+        lower = draw_clip(
+            joint, captioned=False, with_neighbour=False, boxes=boxes, evidence_visible=visible
         )
-        assert item.picture.size == wanted.size
-        assert np.array_equal(np.asarray(item.picture), np.asarray(wanted))
+        assert lower.height < upper.height and lower.width == upper.width
+        picture = np.asarray(item.picture)
+        assert picture.shape[:2] == (upper.height + lower.height, upper.width)
+        assert np.array_equal(picture[: upper.height], np.asarray(upper))
+        assert np.array_equal(picture[upper.height :], np.asarray(lower))
 
 
 def test_a_clip_stands_among_the_right_or_the_wrong_with_its_neighbour(report) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from caf_video.cli import main
 from caf_video.pipeline.explain import draw_clip, explain_clips, write_explanations
 from caf_video.rendering.strip import CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT
 
@@ -140,3 +141,43 @@ def test_written_filters_are_those_found_and_the_strip_is_drawn_from_them(
         for timestep in range(3):
             left, right = sides(column(picture, timestep, captioned=True))
             assert left > 500 and right == 0
+
+
+def test_one_filter_for_a_clip_says_which_frame_in_record_file_and_strip(
+    known_run, tmp_path
+) -> None:
+    (one,) = explain_clips(known_run.folder, ["right_b"], filters="joint")
+    shares = one.filters.square().sum(dim=(1, 2)).numpy()
+    assert shares.sum() == pytest.approx(1) and one.losses.shape == (1,)
+    assert shares[2] == max(shares)  # the last frame counts most in these embeddings
+    record = one.record()
+    assert record["filters"] == "joint" and record["loss"] == pytest.approx(one.losses[0])
+    assert record["settled"] is True and record["steps"] == one.steps[0]
+    assert [frame["share"] for frame in record["frames"]] == pytest.approx(shares)
+    assert set(record["frames"][0]) == {"frame_index", "time_seconds", "share", "influence"}
+
+    (strip,) = write_explanations([one], tmp_path)
+    stored = np.load(tmp_path / "right_b.npz")
+    assert stored["frame_shares"] == pytest.approx(shares)
+    assert np.array_equal(stored["filters"], one.filters.numpy())
+
+    one_hot = torch.zeros(3, 2, 4)
+    one_hot[0, :, 0], one_hot[1, :, 0], one_hot[2, :, 3] = 0.7, 0.05, -0.7
+    drawn = draw_clip(replace(one, filters=one_hot), captioned=False)
+    lit = [sides(column(drawn, timestep, captioned=False)) for timestep in range(3)]
+    assert lit[0][0] > 500 and lit[1] == (0, 0) == lit[2]  # of the clip's maximum; positive only
+
+
+def test_the_command_takes_the_kind_of_filters(known_run, tmp_path, monkeypatch) -> None:
+    def caf_video(*arguments: object) -> None:
+        monkeypatch.setattr("sys.argv", ["caf-video", *map(str, arguments)])
+        main()
+
+    ours = ("--model", known_run.folder, "--out", tmp_path)
+    with pytest.raises(SystemExit) as done:
+        caf_video("explain", "right_b", *ours, "--filters", "joint")
+    assert not done.value.code
+    assert json.loads((tmp_path / "right_b.json").read_text())["filters"] == "joint"
+    with pytest.raises(SystemExit) as refused:
+        caf_video("explain", "x.mp4", "--backbone", "resnet18", "--filters", "joint")
+    assert refused.value.code == 2

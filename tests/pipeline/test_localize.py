@@ -188,6 +188,43 @@ def test_gated_localisation_by_a_loop(root: Path, embedder: ExplainedNetwork) ->
     assert 0 < np.mean(right["l2-caf"]) < 1  # a gate that is always shut or open shows nothing
 
 
+@pytest.mark.parametrize("method", ["l2-caf-like", "l2-caf-like-mean", "grad-cam-cosine"])
+def test_methods_of_pairs_compare_an_image_with_its_nearest_other_by_a_loop(
+    method: str, root: Path, embedder: ExplainedNetwork, tmp_path: Path
+) -> None:
+    done = localize(
+        "folder", root, embedder, methods=[method], pictures=tmp_path / "p", picture_count=1
+    )
+    assert (tmp_path / "p" / "sheet-01.png").exists()
+    network = embedder.halves
+    with (root / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    frames = [read_image(root / row["image"]) for row in rows]
+    inputs = [network.preprocessing(SIZE)(frame[None]) for frame in frames]
+    with torch.no_grad():
+        raw = torch.cat([network(x) for x in inputs])
+    units = raw / raw.norm(dim=1, keepdim=True)
+    known = []
+    for i, row in enumerate(rows):
+        if not row["x1"]:
+            continue
+        distances = [
+            (units[i] - unit).norm() if j != i else torch.inf for j, unit in enumerate(units)
+        ]
+        nearest, size = raw[int(np.argmin(distances))], frames[i].shape[:2]
+        if method == "grad-cam-cosine":
+            heat = grad_cam(network, inputs[i], layer="trunk", size=size, reference=nearest)[0]
+        else:
+            heat = explain(
+                network, inputs[i], layer="trunk", size=size, reference=nearest,
+                center="map" if method == "l2-caf-like" else raw.mean(dim=0),
+            ).heatmaps[0]  # fmt: skip
+        box = tuple(float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+        known.append(slow_iou(slow_box(heat.numpy()), box))
+    assert done.found.overlaps["simple", method][:, 0] == pytest.approx(known, abs=1e-6)
+    assert len({round(iou, 3) for iou in known}) > 3
+
+
 def test_class_gates_by_a_loop(root: Path, classifier: ExplainedNetwork) -> None:
     methods = ["l2-caf-class-centered", "grad-cam"]
     done = localize("folder", root, classifier, methods=methods)
@@ -279,6 +316,8 @@ def test_what_cannot_be_read_is_counted_and_named(root: Path, embedder: Explaine
 def test_choices_that_cannot_be_are_one_line(root: Path, embedder: ExplainedNetwork) -> None:
     with pytest.raises(InputError, match="unknown method 'heat': it is one of l2-caf, "):
         localize("folder", root, embedder, methods=["heat"])
+    with pytest.raises(InputError, match="method l2-caf-joint explains clips, not images"):
+        localize("folder", root, embedder, methods=["l2-caf-joint"])
     with pytest.raises(InputError, match="unknown protocol 'voc'"):
         localize("folder", root, embedder, protocols=["voc"])
     with pytest.raises(InputError, match="method cam shows a class, .* has none"):

@@ -64,6 +64,19 @@ def test_the_scale_of_the_heat_does_not_matter(photograph, ramp):
         assert np.array_equal(overlay(photograph, ramp * scale), expected)
 
 
+def test_pictures_that_share_a_maximum_share_a_scale(photograph, ramp):
+    low = overlay(photograph, ramp / 2, contours=(), maximum=ramp.max())
+    high = overlay(photograph, np.minimum(ramp, ramp.max() / 2), contours=(), maximum=ramp.max())
+    same = ramp / 2 == np.minimum(ramp, ramp.max() / 2)
+    assert np.array_equal(low[same], high[same])
+    half = overlay(photograph, np.full_like(ramp, ramp.max() / 2), maximum=ramp.max())
+    whole = overlay(photograph, np.full_like(ramp, ramp.max()))
+    assert abs(half.astype(int) - photograph).sum() < abs(whole.astype(int) - photograph).sum()
+    with pytest.raises(InputError, match="is above the maximum"):
+        overlay(photograph, ramp, maximum=ramp.max() / 2)
+    assert np.array_equal(overlay(photograph, 0 * ramp, maximum=0.0), photograph)
+
+
 def test_the_arguments_are_left_as_they_were(photograph, ramp):
     image, heat = photograph.copy(), ramp.copy()
     for heatmap in (ramp, np.zeros_like(ramp)):

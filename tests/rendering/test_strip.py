@@ -4,7 +4,7 @@ import pytest
 from caf_video.errors import InputError
 from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title
 from caf_video.rendering.strip import CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT
-from caf_video.rendering.style import ACCENT, PAPER, RIGHT, TRUTH, WRONG
+from caf_video.rendering.style import ACCENT, MUTED, PAPER, RIGHT, TRUTH, WRONG
 
 
 def clip(count=3, size=(60, 80), seed=0):
@@ -89,6 +89,51 @@ def test_the_bar_under_a_frame_is_as_long_as_its_share():
         assert (bar[left : left + 80] == ACCENT).all(axis=1).sum() == round(32 * share)
 
 
+def test_with_shares_of_one_filter_all_frames_have_the_clips_scale():
+    frames = np.full((3, 60, 80, 3), 90, np.uint8)
+    heat = np.zeros((3, 60, 80))
+    heat[0, 20:40, 30:50], heat[1, 20:40, 30:50] = 1.0, 0.1
+    shares = [0.75, 0.25, 0.0]
+    strip = clip_strip(frames, heat, titles=titles(), frame_shares=shares, column_width=80)
+    middle = np.s_[25:35, 35:45]
+    assert not np.array_equal(column(strip, 0)[middle], frames[0][middle])
+    assert np.array_equal(column(strip, 1)[middle], frames[1][middle])  # a tenth: below what shows
+    alone = clip_strip(frames, heat, titles=titles(), column_width=80)
+    assert np.array_equal(column(alone, 0)[middle], column(strip, 0)[middle])
+    assert np.array_equal(column(alone, 1)[middle], column(alone, 0)[middle])
+    bar = np.asarray(strip)[MARGIN + TITLE_HEIGHT + 60 + 10]
+    for position, share in enumerate(shares):
+        left = MARGIN + position * (80 + GAP)
+        assert (bar[left : left + 80] == ACCENT).all(axis=1).sum() == round(32 * share)
+
+
+def test_the_legend_says_whose_maximum_it_is_and_what_the_bars_are(places_of):
+    options = {"titles": titles(), "column_width": 448}
+    frames, heat = clip(size=(256, 448)), np.ones((3, 256, 448))
+    with_shares = clip_strip(frames, heat, frame_shares=[0.2, 0.3, 0.5], **options)
+    with_influence = clip_strip(frames, heat, frame_influence=[0.2, 0.3, 0.5], **options)
+    for strip, scale, bars in (
+        (with_shares, "each clip's own maximum", "frame's share of the clip's one filter"),
+        (
+            with_influence,
+            "each frame's own maximum",
+            "frame's share of the embedding change when blanked",
+        ),
+    ):
+        text = f"heat, 0 to {scale}; lines at 30, 50, 70 % of it"
+        assert places_of(strip, text, 13, colour=MUTED)
+        assert places_of(strip, bars, 13, colour=MUTED)
+
+
+def test_shares_and_influences_exclude_each_other():
+    shares = [0.2, 0.3, 0.5]
+    with pytest.raises(InputError, match="a strip draws one of them"):
+        clip_strip(
+            clip(), np.zeros((3, 60, 80)), titles=titles(), frame_shares=shares,
+            frame_influence=shares,
+        )  # fmt: skip
+
+
 def test_the_verdict_is_written_in_its_colour():
     def strip(correct):
         caption = ClipCaption("clip_7", "stop", "clip_9", "stop", correct)
@@ -147,6 +192,8 @@ def test_a_bad_heatmap_is_an_error_that_names_clip_and_frame():
         {"evidence_visible": [True]},
         {"frame_influence": [0.1]},
         {"frame_influence": [0.1, np.nan, 0.2]},
+        {"frame_shares": [0.1]},
+        {"frame_shares": [0.1, np.nan, 0.2]},
         {"neighbour": NeighbourRow(clip(2), ["one"])},
     ],
 )

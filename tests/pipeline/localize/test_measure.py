@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caf_video.attention import Given
 from caf_video.data.images import LabelledImage
 from caf_video.localization import PROTOCOLS
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
@@ -70,6 +71,9 @@ class Stub:
     maps: Callable[[nn.Module, Tensor, Tensor], Tensor]
     filters: bool = False
     of_class: bool = False
+
+    def of_pictures(self, tail: nn.Module, maps: Tensor, given: Given) -> Tensor:
+        return self.maps(tail, maps, given.classes)
 
 
 def own_channel(tail: nn.Module, maps: Tensor, labels: Tensor) -> Tensor:
