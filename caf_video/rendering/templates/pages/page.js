@@ -100,6 +100,7 @@
       field(name).append(make("option", { value: "", textContent: "all" }));
       values.forEach((value, place) =>
         field(name).append(make("option", { value: String(place + 1), textContent: value || "(none)" })));
+      field(name).parentElement.hidden = values.length < 2; // images have no sessions
       return values;
     }
     const listed = {
@@ -278,8 +279,10 @@
     function whole(clip, name) {
       const file = clip.films[Math.min(mode, clip.films.length - 1)];
       const steps = Math.max(1, clip.times_seconds.length);
-      return make("img", { className: "whole", loading: "lazy", src: file, alt: `Frames of ${name}`,
-        width: clip.size[0] * steps, height: clip.size[1] });
+      const image = make("img", { className: "whole", loading: "lazy", src: file,
+        alt: `Frames of ${name}`, width: clip.size[0] * steps, height: clip.size[1] });
+      image.style.maxWidth = `${clip.size[0] * steps * 1.75}px`; // one picture need not fill the window
+      return image;
     }
     function open(place) {
       opened = place;
