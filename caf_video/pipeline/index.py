@@ -15,8 +15,8 @@ from caf_video.data.video.reader import probe_video
 from caf_video.errors import CafVideoError, InputError
 from caf_video.pipeline.moments import MomentIndex, Moments
 from caf_video.pipeline.opened import clips_of, open_features, open_run, run_backbone
-from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.pipeline.windows import embed_clips_of_video, embedded, windows_of
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.windows import embed_clips_of_video, embedded, first_half, windows_of
 from caf_video.training import ClipRun
 
 
@@ -131,7 +131,7 @@ def _add_split(
     embeddings, norms, frames = [], [], []
     for _, clip in track(parts, description=f"Embedding the {split} split", total=len(parts)):
         one = store.read(clip.clip_id).middle_frames()
-        found, norm = embedded(run, one.feature_maps[None].float().to(device()))
+        found, norm = embedded(run, first_half(run, one.feature_maps[None]))
         embeddings.append(found)
         norms.append(norm)
         frames.append(one)

@@ -69,12 +69,18 @@ def maps_of_clip(run: ClipRun, backbone: Backbone, clip: Clip, frame_indices: np
 
 
 @torch.no_grad()
-def embedded(run: ClipRun, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings of maps (b, t, c, h, w) as the run compares them, (b, d), and their norms (b,).
+def first_half(run: ClipRun, maps: Tensor) -> Tensor:
+    """A, what the network's head takes, of maps (b, t, c, h, w) of the backbone; on the device."""
+    return run.model.features(maps.float().to(device()))
+
+
+@torch.no_grad()
+def embedded(run: ClipRun, filtered: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of A (b, t, c, h, w) as the run compares them, (b, d), and their norms (b,).
 
     The norm is that before they were made of length 1, where the run does that; else 1.
     """
-    outputs = run.model(maps).float().cpu()
+    outputs = run.model.head(filtered).float().cpu()
     if not run.normalize:
         return outputs, torch.ones(len(outputs))
     return unit_norm(outputs), outputs.norm(dim=1)
@@ -127,13 +133,13 @@ def embed_clips_of_video(
             maps = feature_maps(backbone, images).to(torch.float16)
             if not maps.isfinite().all():
                 raise CafVideoError(f"{path.name}: feature maps are not finite in half precision")
-            held.update(zip(chunk.tolist(), maps, strict=True))
+            # The network's own first half is of single frames: it too is done once.
+            held.update(zip(chunk.tolist(), first_half(run, maps[:, None])[:, 0], strict=True))
             ready = pending[indices[pending].max(axis=1) <= chunk[-1]]
             for first in range(0, len(ready), CLIPS_AT_ONCE):
                 rows = ready[first : first + CLIPS_AT_ONCE]
                 stacked = torch.stack([held[frame] for frame in indices[rows].ravel().tolist()])
-                batch = stacked.unflatten(0, (len(rows), -1)).float().to(device())
-                embeddings[rows], norms[rows] = embedded(run, batch)
+                embeddings[rows], norms[rows] = embedded(run, stacked.unflatten(0, (len(rows), -1)))
             pending = np.setdiff1d(pending, ready, assume_unique=True)
             needed = indices[pending].min() if len(pending) else len(reader.times_seconds)
             held = {frame: one for frame, one in held.items() if frame >= needed}
