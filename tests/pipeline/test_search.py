@@ -3,11 +3,15 @@
 import json
 import math
 
+import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from caf_video.attention import explain_clip
+from caf_video.cli import app
 from caf_video.data.manifest import Clip
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError
@@ -100,7 +104,7 @@ def test_a_page_pictures_clips_and_json_are_left(drives) -> None:
     assert len(record["drives"][0]["distance"]) == 17
     assert record["drives"][0]["middle_seconds"][:3] == [1.0, 1.5, 2.0]
     page = done.page.read_text()
-    assert "<b>q</b>" not in page
+    assert "<b>q</b>" not in page and page.count('<rect class="moment"') == len(done.matches)
     for letter in "abcd":
         assert f"frames/000q{letter}.jpg" in page
         with Image.open(folder / "out" / "frames" / f"000m{letter}.jpg") as picture:
@@ -128,6 +132,27 @@ def test_what_is_alike_in_a_pair_is_where_both_brighten(drives) -> None:
         assert warmth[:, : half - 60].mean() > 3 * warmth[:, half + 60 :].mean()
 
 
+def test_each_of_a_pair_is_explained_by_the_other_and_by_the_mean_of_the_index(
+    drives, monkeypatch
+) -> None:
+    folder, (a, _) = drives
+    asked = []
+
+    def spy(model, maps, **knobs):
+        asked.append((maps, knobs))
+        return explain_clip(model, maps, **knobs)
+
+    monkeypatch.setattr(stage, "explain_clip", spy)
+    query = Clip("q", a.resolve(), "", 2.5, 4.5)  # no window is this one
+    search(query, folder / "i", folder / "out", top=1)
+    (_, own), (query_maps, of_query), (_, _), (match_maps, of_match) = asked
+    assert own == {} and not torch.equal(query_maps, match_maps)
+    assert torch.equal(of_query["reference"], match_maps)
+    assert torch.equal(of_match["reference"], query_maps)
+    mean = MomentIndex.open(folder / "i").read().mean_output
+    np.testing.assert_allclose(of_query["center"].numpy(), mean, rtol=1e-6)
+
+
 def test_a_run_that_was_trained_further_does_not_search_the_index_of_before(
     make_known_run, tmp_path
 ) -> None:
@@ -144,22 +169,44 @@ def test_a_run_that_was_trained_further_does_not_search_the_index_of_before(
         SearchIndex(tmp_path / "i")
 
 
-def test_a_clip_is_copied_where_a_keyframe_begins_it_else_coded_anew(tmp_path) -> None:
-    import av
+def test_the_commands_say_what_they_did_and_what_to_do_next(drives, known_run) -> None:
+    folder, (a, b) = drives
+    run = CliRunner().invoke
+    bad = folder / "bad.mp4"
+    bad.write_bytes(b"no video")
+    lists = ["index", str(known_run.folder), str(a), str(bad), "--out", str(folder / "j")]
+    partly = run(app, [*lists, "--window", "2", "--step", "0.5"])
+    assert partly.exit_code == 3 and "17 moments added, 0 were there" in partly.output
+    assert "bad.mp4" in partly.output and "caf-video search QUERY.mp4" in partly.output
+    asked = ["search", str(a), "--start", "2", "--end", "4", "--index", str(folder / "i")]
+    found = run(app, [*asked, "--out", str(folder / "o"), "--top", "1"])
+    assert found.exit_code == 0 and "0:05.0 – 0:07.0" in found.output
+    assert (folder / "o" / "index.html").is_file() and not (folder / "o" / "clips").exists()
+    page = run(app, ["report", str(known_run.folder), "--out", str(folder / "p")])
+    assert page.exit_code == 0 and "7 of 7 shown" in page.output
+    nothing = run(app, ["search", str(a), "--index", str(folder)])
+    assert isinstance(nothing.exception, CafVideoError)
 
-    path = tmp_path / "drive.mp4"
+
+def write_gops(path, b_frames: int) -> np.ndarray:
+    """Forty frames, a keyframe every tenth; returns them as they are read."""
+    gops = {"g": "10", "keyint_min": "10", "sc_threshold": "0", "crf": "10"}
+    options = {**gops, "bf": str(b_frames), "b_strategy": "0", "flags": "+cgop"}
     with av.open(str(path), "w") as made:
-        gops = {"g": "10", "keyint_min": "10", "sc_threshold": "0", "bf": "0", "crf": "10"}
-        stream = made.add_stream("libx264", rate=10, options=gops)
+        stream = made.add_stream("libx264", rate=10, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         for frame in range(40):
             picture = np.full((64, 64, 3), 20 + 5 * frame, np.uint8)
             made.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         made.mux(stream.encode(None))
     with VideoReader(path) as video:
-        source = video.read(range(40))
-    copied = Clip("c", path, "", 1.0, 3.0)
-    assert cut_clip(copied, tmp_path / "copied.mp4")
+        return video.read(range(40))
+
+
+def test_a_clip_is_copied_where_a_keyframe_begins_it_else_coded_anew(tmp_path) -> None:
+    path = tmp_path / "drive.mp4"
+    source = write_gops(path, b_frames=0)
+    assert cut_clip(Clip("c", path, "", 1.0, 3.0), tmp_path / "copied.mp4")
     with VideoReader(tmp_path / "copied.mp4") as video:
         np.testing.assert_array_equal(video.read(range(20)), source[10:30])
         assert video.info.frame_count == 20 and math.isclose(video.info.fps, 10)
@@ -168,3 +215,17 @@ def test_a_clip_is_copied_where_a_keyframe_begins_it_else_coded_anew(tmp_path) -
         assert video.info.frame_count == 17
         made_anew = video.read(range(17)).astype(int)
     assert np.abs(made_anew - source[13:30]).max() < 8
+
+
+def test_frames_that_are_made_from_later_ones_are_never_cut_off_from_them(tmp_path) -> None:
+    path = tmp_path / "drive.mp4"
+    source = write_gops(path, b_frames=3)
+    copied = []
+    for stop in range(11, 21):
+        out = tmp_path / f"{stop}.mp4"
+        copied.append(cut_clip(Clip("c", path, "", 1.0, stop / 10), out))
+        with VideoReader(out) as video:
+            assert video.info.frame_count == stop - 10
+            frames = video.read(range(stop - 10)).astype(int)
+        assert np.abs(frames - source[10:stop]).max() < (1 if copied[-1] else 8)
+    assert copied[-1] and not all(copied)
