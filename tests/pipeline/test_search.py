@@ -15,11 +15,13 @@ from caf_video.cli import app
 from caf_video.data.manifest import Clip
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError
+from caf_video.pipeline import ask as asking
 from caf_video.pipeline import index as indexing
 from caf_video.pipeline import search as stage
+from caf_video.pipeline.ask import SearchIndex
 from caf_video.pipeline.index import Windows, index_moments
 from caf_video.pipeline.moments import MomentIndex
-from caf_video.pipeline.search import SearchIndex, cut_clip, search
+from caf_video.pipeline.search import cut_clip, search
 from caf_video.rendering import VideoWriter
 
 BRIGHT = 200
@@ -39,7 +41,7 @@ class Brightness:
 @pytest.fixture
 def drives(known_run, monkeypatch, tmp_path):
     """An index of two drives in windows of 2 s; each brightens for 2 s, on its left half."""
-    for module in (indexing, stage):
+    for module in (indexing, asking):
         monkeypatch.setattr(module, "run_backbone", lambda run, name: Brightness())
     paths = []
     for name, first in (("a", 20), ("b", 50)):
