@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 OUT ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest bench docs mutants kill fuzz lint format hooks clean
+.PHONY: help install demo test test-browser test-oldest bench docs mutants kill fuzz lint format hooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,12 @@ demo: .venv/installed ## the whole job on synthetic driving clips (OUT=runs/demo
 
 test: .venv/installed lint ## lint, types and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10
+
+# Debian's Chromium, for playwright's own is not for every system; sudo where one is not root.
+test-browser: .venv/installed ## the pages in a real browser, which this installs (Debian)
+	$(BIN)/python -m pip install --quiet -e '.[browser]'
+	command -v chromium || ( [ "$$(id -u)" = 0 ] || SUDO=sudo; $$SUDO apt-get install -y -qq chromium )
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
 # A dependency of a dependency is the newest, and an old release may call what that deprecates.
 test-oldest: $(OLDEST)/installed ## all tests with the oldest dependencies (PYTHON=python3.11)

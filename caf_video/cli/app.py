@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from caf_video.cli import bring, learn, look, prepare
+from caf_video.cli import bring, find, learn, look, prepare
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
 from caf_video.cli.study import study
 from caf_video.errors import Interrupted
@@ -70,6 +70,9 @@ app.command(
 app.command()(learn.evaluate)
 app.command()(learn.export)
 app.command()(look.explain)
+app.command()(find.index)
+app.command()(find.search)
+app.command()(find.report)
 app.command()(look.localize)
 app.command()(look.demo)
 app.add_typer(study, name="study")

@@ -12,7 +12,7 @@ from caf_video.data.frames import ClipFrames
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.stores import ClipStore, open_store
 from caf_video.errors import CafVideoError, InputError
-from caf_video.models.backbones import load_backbone
+from caf_video.models.backbones import Backbone, load_backbone
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.extract import describe, sample_features
 from caf_video.pipeline.progress import device
@@ -117,15 +117,17 @@ def untrained(run: ClipRun) -> ClipRun:
     return replace(run, model=model.to(device()).eval())
 
 
-def new_features(run: ClipRun, clips: Sequence[Clip]) -> Iterator[ClipFeatures]:
-    """Features of clips that are in no store, as those that the run was trained on.
+def run_backbone(run: ClipRun, name: str) -> Backbone:
+    """The frozen network whose maps a run was trained on, on the device.
+
+    Args:
+        run: The run.
+        name: Of the video that it is for, to say so in an error.
 
     Raises:
-        CafVideoError: A video cannot be read, or the backbone has other weights now.
+        CafVideoError: The maps were made elsewhere, or the backbone has other weights now.
     """
-    if not clips:
-        return
-    wanted, name = run.description, clips[0].path.name
+    wanted = run.description
     if not wanted.weights_sha256:
         raise CafVideoError(
             f"{name}: the run was trained on maps of {wanted.backbone} that were made "
@@ -140,7 +142,19 @@ def new_features(run: ClipRun, clips: Sequence[Clip]) -> Iterator[ClipFeatures]:
             f"{name}: {wanted.backbone} has other weights now than the run was trained "
             f"on ({wanted.weights}): put those back"
         )
-    backbone.to(device())
+    return backbone.to(device())
+
+
+def new_features(run: ClipRun, clips: Sequence[Clip]) -> Iterator[ClipFeatures]:
+    """Features of clips that are in no store, as those that the run was trained on.
+
+    Raises:
+        CafVideoError: A video cannot be read, or the backbone has other weights now.
+    """
+    if not clips:
+        return
+    wanted = run.description
+    backbone = run_backbone(run, clips[0].path.name)
     transform = backbone.preprocessing(wanted.size)
     frames = ClipFrames(clips, timesteps=wanted.timesteps, candidates=1, transform=transform)
     for position in range(len(clips)):

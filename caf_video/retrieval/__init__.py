@@ -15,6 +15,8 @@ from caf_video.retrieval.metrics import (
     ranked_precision,
     recall_at_k,
 )
+from caf_video.retrieval.moments import best_moments, distances_to
+from caf_video.retrieval.plane import principal_plane
 
 __all__ = [
     "EmbeddingIndex",
@@ -22,9 +24,12 @@ __all__ = [
     "Neighbours",
     "RankedPrecision",
     "RetrievalResult",
+    "best_moments",
     "chance_recall",
+    "distances_to",
     "nmi_across_groups",
     "normalized_mutual_information",
+    "principal_plane",
     "ranked_precision",
     "recall_at_k",
 ]

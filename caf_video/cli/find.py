@@ -1,0 +1,162 @@
+"""Search in drives: an index of moments, a query, and pages to look at."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
+
+
+def index(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="VIDEO_OR_MANIFEST",
+            help="Long videos, cut in windows; or lists of clips. None: a split of the run's own.",
+        ),
+    ] = None,
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the index, new or this run's.")],
+    split: Annotated[str, typer.Option(help="Without sources: train, val or test.")] = "test",
+    drives: Annotated[
+        bool, typer.Option("--drives", help="Of lists and folders the whole videos, in windows.")
+    ] = False,
+    window: Annotated[float, typer.Option(help="Seconds that a window has.", min=0.01)] = 4.0,
+    step: Annotated[float, typer.Option(help="Seconds between windows.", min=0.01)] = 1.0,
+    features: Annotated[
+        Path | None, typer.Option(help="Where the run's features are, if they were moved.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second, of videos that do not say.", min=0.001)
+    ] = None,
+) -> None:
+    """Embed clips or whole drives, to search among them.
+
+    A drive becomes overlapping windows; each of its frames goes through the backbone once. The
+    index is added to: what it has already is not made again.
+    """
+    from caf_video.pipeline.index import Windows, index_moments
+
+    done = index_moments(
+        run,
+        folder,
+        sources or [],
+        split=split,
+        drives=drives,
+        windows=Windows(window, step),
+        features=features,
+        fps=fps,
+        track=track,
+    )
+    out.print(
+        f"{done.added} moments added, {done.held} were there; the index has {done.total}.",
+        highlight=False,
+    )
+    for _, reason in done.failed:
+        err.print(f"Passed over: {reason}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Next: caf-video search QUERY.mp4 --index {folder}", soft_wrap=True)
+    if done.failed:
+        raise typer.Exit(EXIT_PARTLY)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the page and its pictures.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    gallery: Annotated[
+        int, typer.Option(help="Clips to show at most; of more, so many by chance.", min=1)
+    ] = 2000,
+    features: Annotated[
+        Path | None, typer.Option(help="Where the features are, if they were moved.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Where the videos are, if they were moved.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Of a run of images: where they are, if they were moved.")
+    ] = None,
+) -> None:
+    """Write the page of a run, to be opened by double-click.
+
+    Figures beside their baselines, curves, a map of the embeddings, and every clip with its
+    attention and its neighbours. It needs no network and no server.
+    """
+    from caf_video.pipeline.report.stage import report as write_report
+
+    done = write_report(
+        run,
+        folder,
+        split=split,
+        gallery=gallery,
+        features=features,
+        videos=videos,
+        root=root,
+        track=track,
+    )
+    out.print(
+        f"{done.shown} of {done.total} shown, {done.size_bytes / 1e6:.1f} MB; open {done.page}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def search(
+    query: Annotated[Path, typer.Argument(help="A video, of which --start and --end cut a clip.")],
+    index: Annotated[Path, typer.Option(help="Folder of an index: `caf-video index`.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the page.")] = Path(
+        "runs/search"
+    ),
+    start: Annotated[float, typer.Option(help="Seconds at which the query begins.", min=0)] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Seconds at which it ends.", min=0)] = None,
+    top: Annotated[int, typer.Option(help="How many moments to find.", min=1)] = 10,
+    exclude_session: Annotated[
+        bool, typer.Option("--exclude-session", help="Leave out the query's own session.")
+    ] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option("--timeline", help="Draw similarity along each drive; cut the moments out."),
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="The run, if it is not where the index says.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Where the videos are, if they were moved.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of a query that does not say.", min=0.001)
+    ] = None,
+) -> None:
+    """Find moments that resemble a clip, and see why.
+
+    Leaves a page to open, with the query beside each match: where the network looked, what makes
+    them alike and what does not; and the same as JSON.
+    """
+    from caf_video.data.manifest import Clip
+    from caf_video.pipeline.search import search as search_index
+    from caf_video.pipeline.search import told_times
+
+    clip = Clip(query.stem, query.resolve(), "", start, end, fps=fps)
+    done = search_index(
+        clip,
+        index,
+        folder,
+        top=top,
+        exclude_session=exclude_session,
+        timeline=timeline,
+        run_folder=model,
+        videos=videos,
+        track=track,
+    )
+    table = Table("", "distance", "moment", "in its drive", "session", "class")
+    for place, match in enumerate(done.matches, start=1):
+        found = match.clip
+        cells = (found.clip_id, told_times(found), found.session, found.label)
+        table.add_row(str(place), f"{match.distance:.4g}", *map(escape, cells))
+    show(table)
+    for note in done.notes:
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Open {done.page}", soft_wrap=True)

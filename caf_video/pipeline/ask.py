@@ -1,0 +1,144 @@
+"""query ─► the moments of an index that resemble it, before anything is drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from caf_video.data.manifest import Clip
+from caf_video.data.sampling import clip_frame_indices
+from caf_video.data.video.reader import VideoReader
+from caf_video.errors import InputError
+from caf_video.models.backbones import Backbone
+from caf_video.pipeline.identity import VideoDigests
+from caf_video.pipeline.moments import MomentIndex, Moments
+from caf_video.pipeline.opened import open_run, run_backbone
+from caf_video.pipeline.progress import device
+from caf_video.pipeline.windows import maps_of_clip
+from caf_video.retrieval import best_moments, distances_to
+from caf_video.training import ClipRun
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A moment that was found: its position in the index, and its distance to the query."""
+
+    position: int
+    distance: float
+    clip: Clip
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The answer to a query, before anything is drawn.
+
+    Attributes:
+        query: The clip that was asked for; of the session of its video, where the index knows it.
+        frame_indices, times_seconds: Of its frames, (t,).
+        maps: Theirs, (t, c, h, w).
+        embedding: As the run compares it, (d,).
+        distances: To every moment of the index, (n,).
+        matches: The best, nearest first; overlapping windows count once.
+        left_out: How many moments were not searched: those that share time with the query, and of
+            its session, where that was asked for.
+        notes: What the reader must know.
+    """
+
+    query: Clip
+    frame_indices: np.ndarray
+    times_seconds: np.ndarray
+    maps: Tensor
+    embedding: np.ndarray
+    distances: np.ndarray
+    matches: list[Match]
+    left_out: int
+    notes: list[str]
+
+
+class SearchIndex:
+    """An index with its run, loaded: many queries may be asked of it.
+
+    Args:
+        folder: Of the index.
+        run_folder: The run, if it is not where the index says.
+
+    Raises:
+        CafVideoError: The index or its run cannot be used, or the run is another now.
+    """
+
+    def __init__(self, folder: Path, run_folder: Path | None = None) -> None:
+        self.index = MomentIndex.open(folder)
+        checkpoint = Path(self.index.record["run"])
+        if run_folder is None and not checkpoint.is_file():
+            raise InputError(f"the run of {folder} is not at {checkpoint} any more: --model RUN")
+        self.run: ClipRun = open_run(run_folder or checkpoint)
+        self.index.require(self.run)
+        self.moments: Moments = self.index.read()
+        clips = self.moments.clips
+        codes = {digest: code for code, digest in enumerate(dict.fromkeys(self._videos))}
+        self.video_codes = np.array([codes[digest] for digest in self._videos])
+        self._code_of_video = codes
+        self._starts = np.array([clip.start_seconds for clip in clips])
+        self._ends = np.array(
+            [np.inf if clip.end_seconds is None else clip.end_seconds for clip in clips]
+        )
+        self._recordings = np.array([clip.recording for clip in clips])
+        self._backbone: Backbone | None = None
+
+    @property
+    def _videos(self) -> list[str]:
+        return self.moments.video_digests
+
+    @property
+    def backbone(self) -> Backbone:
+        """Of the run, loaded once."""
+        if self._backbone is None:
+            self._backbone = run_backbone(self.run, self.index.folder.name)
+        return self._backbone
+
+    def ask(self, query: Clip, *, top: int = 10, exclude_session: bool = False) -> Found:
+        """The moments nearest to a clip of a video.
+
+        Moments that share time with the query itself are no answer.
+
+        Raises:
+            CafVideoError: The video cannot be read, or the times are not in it.
+        """
+        wanted = self.run.description
+        with VideoReader(query.path, fps=query.fps) as reader:
+            frames = clip_frame_indices(query, reader, timesteps=wanted.timesteps, candidates=1)
+            times = reader.times_seconds[frames[:, 0]]
+        maps = maps_of_clip(self.run, self.backbone, query, frames[:, 0])
+        embedding = self.run.embed(maps[None].to(device()))[0].double().cpu().numpy()
+        distances = distances_to(embedding, self.moments.embeddings)
+        leave_out, notes, recording = self._not_to_be_found(query, exclude_session)
+        best = best_moments(
+            distances, self.video_codes, self._starts, self._ends, top=top, leave_out=leave_out
+        )
+        matches = [Match(int(row), float(distances[row]), self.moments.clips[row]) for row in best]
+        if len(matches) < top:
+            notes.append(f"The index has {len(matches)} such moments, fewer than {top}.")
+        asked = Clip(query.clip_id, query.path, "", query.start_seconds, query.end_seconds,
+                     recording, fps=query.fps)  # fmt: skip
+        return Found(asked, frames[:, 0], times, maps, embedding, distances, matches,
+                     int(leave_out.sum()), notes)  # fmt: skip
+
+    def _not_to_be_found(
+        self, query: Clip, exclude_session: bool
+    ) -> tuple[np.ndarray, list[str], str]:
+        """Which moments are no answer (n,), what to say of it, and the query's session."""
+        digest = VideoDigests().event(query).partition("|")[0]
+        own = self.video_codes == self._code_of_video.get(digest, -1)
+        end = np.inf if query.end_seconds is None else query.end_seconds
+        leave_out = own & (self._starts < end) & (self._ends > query.start_seconds)
+        recordings = sorted(set(self._recordings[own].tolist()))
+        session = next((self.moments.clips[row].session for row in np.flatnonzero(own)), "")
+        if exclude_session:
+            leave_out |= np.isin(self._recordings, recordings)
+            if not recordings:
+                return leave_out, [
+                    f"{query.path.name} is not a video of the index: it is not known of which "
+                    "session it is, and none was left out."
+                ], ""  # fmt: skip
+        return leave_out, [], session

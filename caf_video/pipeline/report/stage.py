@@ -1,0 +1,53 @@
+"""The page of a run, whatever it was trained on."""
+
+from pathlib import Path
+
+from caf_video.errors import InputError
+from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.report.clips import report_clips
+from caf_video.pipeline.report.images import report_images
+from caf_video.pipeline.report.parts import GALLERY, ReportDone
+from caf_video.training import ImageRun, load_run
+
+
+def report(
+    run_folder: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    gallery: int = GALLERY,
+    features: Path | None = None,
+    videos: Path | None = None,
+    root: Path | None = None,
+    track: Track = quietly,
+) -> ReportDone:
+    """Write the page of a run.
+
+    Args:
+        run_folder: The run.
+        out: Folder for the page and its pictures.
+        split: Whose clips or images are measured and shown.
+        gallery: How many are shown at most; of more, as many are drawn by chance.
+        features, videos: Of clips, where they are, if they were moved.
+        root: Of images, where they are, if they were moved.
+        track: Shows how far it is.
+
+    Raises:
+        CafVideoError: The run, or what it is measured on, cannot be used; or the folder holds what
+            is not ours.
+    """
+    if isinstance(load_run(run_folder), ImageRun):
+        if features is not None or videos is not None:
+            raise InputError("--features and --videos are of clips: this run is of images")
+        return report_images(run_folder, out, split=split, gallery=gallery, root=root, track=track)
+    if root is not None:
+        raise InputError("--root is of images: this run is of clips")
+    return report_clips(
+        run_folder,
+        out,
+        split=split,
+        gallery=gallery,
+        features=features,
+        videos=videos,
+        track=track,
+    )
