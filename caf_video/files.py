@@ -7,24 +7,89 @@ them. A file that is not in it, or is not as it was written, is never replaced.
 import errno
 import hashlib
 import os
+import platform
+import re
+import secrets
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from caf_video.errors import CafVideoError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 Failure = TypeVar("Failure", bound=CafVideoError)
+
+_LONGEST_STEM = 40  # characters of a temporary name: with the rest below the 255 bytes of any name
+_OLD = 24 * 3600  # seconds after which nobody writes to a temporary file any more
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})\.(\d+)\.[0-9a-f]{8}\.part(\.[^.]*)?")
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder, so that a rename stays inside one file system."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    """A hidden name in the same folder, so that a rename stays inside one file system.
+
+    It says which process of which machine writes; what dead ones left in the folder is removed.
+    """
+    _sweep(path.parent)
+    process = f"{_machine()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem[:_LONGEST_STEM]}.{process}.part{path.suffix}")
+
+
+@cache
+def _machine() -> str:
+    """What tells the processes of this machine, or of this container, from others of their number.
+
+    Of machines that share a disk.
+    """
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{platform.node()}|{space}".encode()).hexdigest()[:8]
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of dead processes from a folder, once in the life of this one."""
+    with suppress(OSError):  # a folder that is not there yet, or that others own, stays as it is
+        for entry in os.scandir(folder):
+            written_by = _TEMPORARY.fullmatch(entry.name)
+            if written_by is None:
+                continue
+            here = written_by[1] == _machine()
+            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD
+            if old or (here and not _lives(int(written_by[2]))):
+                os.unlink(entry.path)
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number; on Windows, where to ask would end it, True."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager
 def written_whole(
-    path: Path, failure: type[CafVideoError] = CafVideoError, *, again: str = "try again"
+    path: Path,
+    failure: type[CafVideoError] = CafVideoError,
+    *,
+    again: str = "try again",
+    ours: bool = False,
+    synced: bool = False,
 ) -> Iterator[Path]:
     """A hidden name beside `path` to write to, of the same suffix; `path` takes it over at the end.
 
@@ -34,6 +99,8 @@ def written_whole(
         path: Of the file.
         failure: What is raised where it cannot be written.
         again: See `unwritable`.
+        ours: Note the new file as ours; who replaces one asks `require_ours` first.
+        synced: It is on the disk before it takes the name: a power cut leaves the one or the other.
 
     Raises:
         CafVideoError: A `failure`: the file cannot be written.
@@ -43,11 +110,118 @@ def written_whole(
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            os.replace(temporary, path)
+            if synced:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            take_place(temporary, path, failure, ours=ours)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                temporary.unlink()
     except OSError as error:
         raise unwritable(path, error, failure, again=again) from error
+
+
+def take_place(
+    temporary: Path, path: Path, failure: type[CafVideoError] = CafVideoError, *, ours: bool = False
+) -> None:
+    """Rename a whole file to its name, noted as ours if it is.
+
+    It is noted first and renamed then: a process that dies in between leaves the old file, which is
+    ours as well; after the rename it would leave a file that is nobody's, and never replaced.
+
+    Raises:
+        OSError: It cannot be renamed.
+        CafVideoError: A `failure`: the note cannot be written.
+    """
+    if ours:
+        _note(path.parent, f"{_sha256(temporary)}  {path.name}", failure)
+    os.replace(temporary, path)
+
+
+def require_file(path: Path, failure: type[CafVideoError] = CafVideoError) -> None:
+    """Refuse what is no file to read, before a reader waits for a pipe or swallows a device.
+
+    Raises:
+        CafVideoError: A `failure`: it is missing, a folder, a pipe or a device, or may not be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            with path.open("rb"):
+                return
+    except FileNotFoundError as error:
+        raise failure(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise failure(f"cannot read {path}: {reason(error)}") from error
+    what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+    raise failure(f"{path} is {what}, not a file")
+
+
+def require_writable(*paths: Path, failure: type[CafVideoError] = CafVideoError) -> None:
+    """Find out before the work that its results can be written: nothing of a user's is touched.
+
+    The folders are made.
+
+    Raises:
+        CafVideoError: A `failure`: a file is there that is not ours, or cannot be written.
+    """
+    require_ours(*paths, failure=failure)
+    for path in paths:
+        if path.is_dir():
+            raise failure(f"{path} is a folder, not a file to write to")
+        try:
+            make_writable_folder(path.parent)
+        except OSError as error:
+            raise unwritable(path, error, failure) from error
+
+
+def make_writable_folder(folder: Path) -> None:
+    """Make a folder, and see that a file can be written to it.
+
+    Raises:
+        OSError: It cannot be made, or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = temporary_beside(folder / "probe")
+    try:
+        probe.write_bytes(b"0")
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+LOCK = ".caf_video.lock"
+
+
+@contextmanager
+def only_one(folder: Path, failure: type[CafVideoError], refusal: str) -> Iterator[None]:
+    """Keep other processes out of a folder while the context lasts; a dead one keeps nobody out.
+
+    Not on Windows. The folder is made.
+
+    Args:
+        folder: In which to be alone.
+        failure: What is raised.
+        refusal: What to say if another process is there.
+
+    Raises:
+        CafVideoError: A `failure`: another process is there, or the folder cannot be written.
+    """
+    file = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = file.open("ab")
+    except OSError as error:
+        raise unwritable(folder, error, failure) from error
+    with held:
+        if fcntl is not None:
+            try:
+                # A lock of the process itself: those that it forks do not inherit it.
+                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise failure(f"cannot lock {file}: {reason(error)}") from error
+                raise failure(refusal) from error
+        yield
 
 
 RECORD = ".caf_video.sha256"
@@ -83,27 +257,41 @@ def remember_ours(path: Path, failure: type[CafVideoError] = CafVideoError) -> N
     Raises:
         CafVideoError: A `failure`: the note cannot be written.
     """
-    line = _line(path)
-    if line in _lines(path.parent):
+    _note(path.parent, _line(path), failure)
+
+
+def _note(folder: Path, line: str, failure: type[CafVideoError]) -> None:
+    before = _text(folder)
+    if line in before.split("\n"):
         return
-    record = path.parent / RECORD
+    record = folder / RECORD
+    # After a full disk the last line may be half a line.
+    begin = "" if not before or before.endswith("\n") else "\n"
     try:
-        with record.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        with record.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{begin}{line}\n")
     except OSError as error:
         raise unwritable(record, error, failure) from error
 
 
 def _line(path: Path) -> str:
+    return f"{_sha256(path)}  {path.name}"
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(folder: Path) -> list[str]:
+    return _text(folder).split("\n")
+
+
+def _text(folder: Path) -> str:
     try:
-        return (folder / RECORD).read_text(encoding="utf-8").splitlines()
+        return (folder / RECORD).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
-        return []
+        return ""
 
 
 def unwritable(
@@ -121,9 +309,20 @@ def unwritable(
     if isinstance(error, FileExistsError | NotADirectoryError):
         files = [place for place in (path, *path.parents) if place.is_file()]
         why = f"{files[0]} is a file, not a folder" if files else why
-    elif getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    elif getattr(error, "errno", None) in _FULL:
         why = f"{why}; free some and {again}"
+    place = getattr(error, "filename", None)
+    if isinstance(place, str) and _is_temporary(Path(place)) and not _is_temporary(path):
+        return failure(f"cannot write to TMPDIR, {tempfile.gettempdir()}: {why}")
     return failure(f"cannot write {path}: {why}")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: of a limit of the user's own
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether a path lies in the folder of temporary files."""
+    return Path(tempfile.gettempdir()) in path.absolute().parents
 
 
 def reason(error: BaseException) -> str:

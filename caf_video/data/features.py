@@ -5,7 +5,9 @@
     FOLDER/clips/<clip id>.safetensors  feature_maps, frame_indices, times_seconds
 
 Every file is written under a temporary name and renamed, so it is whole or it is not there: an
-extraction that stops, for whatever reason, goes on where it stopped.
+extraction that stops, for whatever reason, goes on where it stopped. Every clip has a checksum,
+which is checked whenever it is read (see `sealed`): one that is damaged, or was stored by a version
+that had no checksums, is refused, and extracted again by the same command.
 """
 
 import dataclasses
@@ -14,20 +16,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from caf_video.data.sealed import DamagedFileError, sealed, unsealed
 from caf_video.errors import CafVideoError
-from caf_video.files import unwritable, written_whole
+from caf_video.files import (
+    is_ours,
+    require_file,
+    unwritable,
+    was_ours,
+    written_whole,
+)
 
 # File systems allow 255 bytes a name; the rest is for the suffix and the digest of a long id.
 _LONGEST_NAME = 160
+LARGEST = 1 << 20  # of any number that describes a map: beyond are numbers that nobody meant
 
 
 class FeatureStoreError(CafVideoError):
@@ -66,6 +75,31 @@ class StoreDescription:
     precision: str = "float32"
     normalization: str = ""
     revision: str = ""
+
+    @classmethod
+    def of_plain(cls, fields: Any) -> Self:
+        """The description that `dataclasses.asdict` made these values of, whatever wrote them.
+
+        Raises:
+            ValueError: They are no description: a field is unknown, missing, or out of range.
+        """
+        fields = dict(fields)
+        for name in ("size", "grid"):
+            height, width = fields[name]
+            fields[name] = (height, width)
+        try:
+            description = cls(**fields)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        # Of maps that were made elsewhere the stride and the size are not known, and 0.
+        known = (fields["channels"], fields["timesteps"], fields["candidates"], *fields["grid"])
+        for number in (*known, fields["stride"], *fields["size"]):
+            if type(number) is not int or not (number in known) <= number < LARGEST:
+                raise ValueError(f"{number!r} is no size or number of anything")
+        for field in dataclasses.fields(cls):
+            if field.type is str and not isinstance(getattr(description, field.name), str):
+                raise ValueError(f"{field.name} is no text")
+        return description
 
     def differences(self, other: "StoreDescription") -> list[str]:
         """The names of the fields in which two descriptions do not agree."""
@@ -151,7 +185,8 @@ class FeatureStore:
         except OSError as error:
             raise unwritable(folder, error, FeatureStoreError, again=_AGAIN) from error
         text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
-        with written_whole(_description_file(folder), FeatureStoreError, again=_AGAIN) as part:
+        file = _description_file(folder)
+        with written_whole(file, FeatureStoreError, again=_AGAIN, ours=True) as part:
             part.write_bytes(text.encode())
         return cls(folder, description)
 
@@ -169,16 +204,16 @@ class FeatureStore:
                 f"no feature store at {folder} (it has no store.json): "
                 f"make one with `caf-video extract MANIFEST --out {folder}`"
             )
+        require_file(file, FeatureStoreError)
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
-            for pair in ("size", "grid"):
-                height, width = fields[pair]
-                fields[pair] = (int(height), int(width))
-            return cls(folder, StoreDescription(**fields))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            description = StoreDescription.of_plain(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise FeatureStoreError(
-                f"{file} is not a description of a feature store: extract the features again"
+                f"{file} is not a description of a feature store: {_ANEW}"
             ) from error
+        if was_ours(file) and not is_ours(file):
+            raise FeatureStoreError(f"{file} is not as it was written: {_ANEW}")
+        return cls(folder, description)
 
     def require(self, description: StoreDescription) -> None:
         """Raise FeatureStoreError, naming the fields, unless the store holds such features."""
@@ -217,57 +252,78 @@ class FeatureStore:
                 f"features of {clip} reach {maps.abs().max().item():.3g}, "
                 "more than float16 holds (65504)"
             )
-        payload = save(
+        payload = sealed(
             {
                 "feature_maps": halves.contiguous(),
                 "frame_indices": features.frame_indices.to(torch.int64).contiguous(),
                 "times_seconds": features.times_seconds.to(torch.float64).contiguous(),
             },
-            metadata={"clip_id": features.clip_id, "clip_key": clip_key, "event": event},
+            {"clip_id": features.clip_id, "clip_key": clip_key, "event": event},
         )
         file = self._file(features.clip_id)
         with written_whole(file, FeatureStoreError, again=_AGAIN) as part:
             part.write_bytes(payload)
 
     def holds(self, clip_id: str, clip_key: str) -> bool:
-        """Whether the clip is stored, whole, and was made of what `clip_key` says."""
-        metadata = self._metadata(clip_id)
+        """Whether the clip is stored as it was written, and was made of what `clip_key` says.
+
+        Raises:
+            FeatureStoreError: Its file may not be read, or is none.
+        """
+        file = self._file(clip_id)
+        if not file.exists():
+            return False
+        require_file(file, FeatureStoreError)
+        try:
+            _, metadata = unsealed(file)
+        except DamagedFileError:
+            return False
         return metadata.get("clip_id") == clip_id and metadata.get("clip_key") == clip_key
 
     def event(self, clip_id: str) -> str:
-        """Which event of which video a stored clip is; "" where it is not known or not stored."""
-        return self._metadata(clip_id).get("event", "")
+        """Which event of which video a stored clip is; "" where it is not known or not stored.
 
-    def _metadata(self, clip_id: str) -> dict[str, str]:
+        The maps, which are many bytes, are not read for it.
+        """
+        file = self._file(clip_id)
         try:
-            with safe_open(self._file(clip_id), framework="pt") as stored:
-                return stored.metadata() or {}
+            if not file.is_file():
+                return ""
+            with safe_open(file, framework="pt") as stored:
+                return (stored.metadata() or {}).get("event", "")
         except (OSError, SafetensorError):
-            return {}
+            return ""
 
     def read(self, clip_id: str) -> ClipFeatures:
         """The features of a clip, feature maps (t, k, c, h, w) in float16.
 
         Raises:
-            FeatureStoreError: If they are missing, damaged, of another shape or not finite; names
-                the file.
+            FeatureStoreError: If they are missing, damaged, another clip's or of another shape;
+                names the file.
         """
         file = self._file(clip_id)
-        if not file.is_file():
+        if not file.exists():
             raise self._missing(clip_id)
+        require_file(file, FeatureStoreError)
         try:
-            with safe_open(file, framework="pt") as stored:
-                features = ClipFeatures(
-                    clip_id,
-                    stored.get_tensor("feature_maps"),
-                    stored.get_tensor("frame_indices"),
-                    stored.get_tensor("times_seconds"),
-                )
-        except (OSError, SafetensorError) as error:
-            raise FeatureStoreError(f"{file} is damaged: {_REPAIR}") from error
+            # What has its checksum is what `write` wrote, and so finite. To ask that again here
+            # takes three times as long as all the rest.
+            tensors, metadata = unsealed(file)
+            features = ClipFeatures(
+                clip_id,
+                tensors["feature_maps"],
+                tensors["frame_indices"],
+                tensors["times_seconds"],
+            )
+        except (DamagedFileError, KeyError) as error:
+            raise FeatureStoreError(
+                f"{file} is damaged, or was stored by a version that had no checksums: {_REPAIR}"
+            ) from error
+        if metadata.get("clip_id") != clip_id:
+            raise FeatureStoreError(
+                f"{file} holds another clip, {metadata.get('clip_id')!r}: {_REPAIR}"
+            )
         self._require_shapes(str(file), features)
-        if not features.feature_maps.isfinite().all():
-            raise FeatureStoreError(f"{file} holds features that are not finite: {_REPAIR}")
         return features
 
     def digest(self, clip_ids: Sequence[str]) -> str:
@@ -320,8 +376,9 @@ class FeatureStore:
             )
 
 
+_ANEW = "extract the features again, into another folder"
 _AGAIN = "run the same command again, it goes on where it stopped"
-_REPAIR = "delete it and run `caf-video extract` again, it adds what is missing"
+_REPAIR = "run `caf-video extract` again, it makes the clip anew"
 
 
 def _description_file(folder: Path) -> Path:

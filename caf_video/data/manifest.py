@@ -89,17 +89,22 @@ def _require_rate(fps: float | None) -> None:
         raise InputError(f"fps is {fps}, not a number above 0")
 
 
-def write_manifest(clips: Iterable[Clip], path: str | Path) -> None:
+def write_manifest(clips: Iterable[Clip], path: str | Path, *, ours: bool = False) -> None:
     """Write a manifest CSV, whole or not at all, its paths relative to it on the same drive.
 
     Columns are `COLUMNS`, fps if a clip has one, and the clips' other columns.
+
+    Args:
+        clips: Which.
+        path: Of the file.
+        ours: As `written_whole` takes it.
 
     Raises:
         ManifestError: The file cannot be written; what was there before is undamaged.
     """
     path = Path(path)
     with (
-        written_whole(path, ManifestError) as temporary,
+        written_whole(path, ManifestError, ours=ours) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         rows = csv.writer(file, lineterminator="\n")

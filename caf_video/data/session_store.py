@@ -19,9 +19,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from caf_video.data.features import ClipFeatures, FeatureStoreError, StoreDescription
+from caf_video.data.features import (
+    LARGEST,
+    ClipFeatures,
+    FeatureStoreError,
+    StoreDescription,
+)
 from caf_video.data.sampling import segment_frame_indices
-from caf_video.files import written_whole
+from caf_video.files import is_ours, require_file, was_ours, written_whole
 
 ARRAY_SUFFIX = ".npy"  # of the path of a clip whose session has no video
 
@@ -97,7 +102,8 @@ class SessionStore:
                 for clip_id, window in self._windows.items()
             },
         }
-        with written_whole(sessions_file(self.folder), FeatureStoreError, again=_AGAIN) as part:
+        file = sessions_file(self.folder)
+        with written_whole(file, FeatureStoreError, again=_AGAIN, ours=True) as part:
             part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -109,25 +115,31 @@ class SessionStore:
         """
         folder = Path(folder)
         file = sessions_file(folder)
+        require_file(file, FeatureStoreError)
         try:
             record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            fields = record["description"]
-            for pair in ("size", "grid"):
-                height, width = fields[pair]
-                fields[pair] = (int(height), int(width))
-            return cls(
+            store = cls(
                 folder,
-                StoreDescription(**fields),
+                StoreDescription.of_plain(record["description"]),
                 steps_a_second=float(record["steps_a_second"]),
                 channels_last=bool(record["channels_last"]),
                 arrays={name: folder / path for name, path in record["arrays"].items()},
-                windows={name: Window(*window) for name, window in record["windows"].items()},
-                videos={name: (fps, frames) for name, (fps, frames) in record["videos"].items()},
+                windows={name: _window(window) for name, window in record["windows"].items()},
+                videos={
+                    name: (float(fps), int(frames))
+                    for name, (fps, frames) in record["videos"].items()
+                },
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            *(OSError, ValueError, TypeError, KeyError, AttributeError),
+            *(OverflowError, RecursionError),
+        ) as error:
             raise FeatureStoreError(
                 f"{file} does not describe windows into arrays of sessions: {_AGAIN}"
             ) from error
+        if was_ours(file) and not is_ours(file):
+            raise FeatureStoreError(f"{file} is not as it was written: {_AGAIN}")
+        return store
 
     def read(self, clip_id: str) -> ClipFeatures:
         """The features of a clip, feature maps (t, k, c, h, w) in float16.
@@ -207,6 +219,8 @@ class SessionStore:
         """The array of a session, mapped once."""
         if session not in self._opened:
             try:
+                if self._files[session].exists():
+                    require_file(self._files[session], FeatureStoreError)
                 # Never a pickle: an array of objects is refused.
                 array = np.load(self._files[session], mmap_mode="r", allow_pickle=False)
             except (OSError, KeyError, ValueError, EOFError) as error:
@@ -227,6 +241,16 @@ class SessionStore:
         return FeatureStoreError(
             f"the array of session {session} cannot be read ({file}): put it back, or {_AGAIN}"
         )
+
+
+def _window(fields: list[Any]) -> Window:
+    session, first, stop, candidates = fields
+    numbers = (first, stop, candidates)
+    if not isinstance(session, str) or any(type(number) is not int for number in numbers):
+        raise ValueError(f"{fields} is no window")
+    if not 0 <= first < stop or not 0 < candidates < LARGEST:
+        raise ValueError(f"{fields} is no window")
+    return Window(session, first, stop, candidates)
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Weights by name: torchvision's download, the Lite0 package, a file, or none."""
 
 import hashlib
-import pickle
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from caf_video.errors import CafVideoError
+from caf_video.files import require_file
 from caf_video.models.architectures import BACKBONES, Architecture
 from caf_video.models.foreign import ForeignNetwork
+from caf_video.models.torch_file import DamagedTorchFileError, read_torch_file
 
 DEFAULT, NONE, PACKAGE = "default", "none", "package"
 
@@ -224,13 +225,15 @@ def _state_of(name: str, weights: str) -> tuple[Mapping[str, Tensor], str, str]:
 
 
 def _read_state_dict(file: Path) -> Mapping[str, Tensor]:
+    require_file(file, WeightsError)
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        state = read_torch_file(file, old_format=True)
+    except (OSError, ValueError, KeyError, SafetensorError, DamagedTorchFileError) as error:
         raise WeightsError(f"{file} is not a readable file of weights") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+    if not named or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{file} holds no state dict: save the network's `state_dict()` alone")
     return state
 

@@ -15,7 +15,7 @@ import torch
 from caf_video.attention import METHODS
 from caf_video.data.clip_boxes import read_boxes
 from caf_video.errors import CafVideoError
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
 from caf_video.pipeline.evaluate import Evaluation, evaluate
@@ -148,9 +148,8 @@ def run_demo(
     }
     write_json(folder / "metrics.json", metrics)
     report = folder / "report.html"
-    require_ours(report)
-    write_report(report, demo_report(metrics, evaluation, explained, boxes_csv, run_folder))
-    remember_ours(report)
+    page = demo_report(metrics, evaluation, explained, boxes_csv, run_folder)
+    write_report(report, page, ours=True)
     return Demo(metrics, report)
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from caf_video.data.manifest import Clip
+from caf_video.data.sealed import DamagedFileError, sealed, unsealed
 from caf_video.data.stores import ClipStore
 from caf_video.errors import CafVideoError
 from caf_video.files import written_whole
@@ -118,13 +117,14 @@ def embed_split(
     clips = measured.clips
     file = embeddings_file(run.checkpoint, split)
     made_of = _made_of(run, store, split, clips)
-    kept = _read(file, made_of)
+    kept = _read(file, made_of, len(clips))
     if kept is None:
         rows = [
             run.embed(maps_at_test(store.read(clip.clip_id))[None]).cpu()
             for clip in track(clips, description=f"Embedding the {split} split", total=len(clips))
         ]
         kept = torch.cat(rows)
+        _require_finite(run, clips, kept)
         _write(file, kept, made_of)
     return EmbeddedSplit(split, clips, kept, measured.trained_on, measured.checked)
 
@@ -153,20 +153,31 @@ def _made_of(run: ClipRun, store: ClipStore, split: str, clips: Sequence[Clip]) 
     }
 
 
-def _read(file: Path, made_of: dict[str, str]) -> Tensor | None:
-    """The embeddings, or None where there are none, or they cannot be read or are of another."""
+def _require_finite(run: ClipRun, clips: Sequence[Clip], embeddings: Tensor) -> None:
+    bad = [clip for clip, row in zip(clips, embeddings, strict=True) if not row.isfinite().all()]
+    if bad:
+        raise CafVideoError(
+            f"{run.checkpoint} gives clip {bad[0].clip_id!r} an embedding that is not finite "
+            f"({len(bad)} of {len(clips)} clips): train again, or name another checkpoint"
+        )
+
+
+def _read(file: Path, made_of: dict[str, str], count: int) -> Tensor | None:
+    """The embeddings of so many clips, or None where they are not there, not whole or of others."""
+    if not file.exists():
+        return None
     try:
-        with safe_open(file, framework="pt") as stored:
-            if stored.metadata() != made_of:
-                return None
-            embeddings: Tensor = stored.get_tensor("embeddings")
-    except (OSError, SafetensorError):
+        tensors, metadata = unsealed(file)
+    except DamagedFileError:
+        return None
+    embeddings = tensors.get("embeddings")
+    if metadata != made_of or embeddings is None or len(embeddings) != count:
         return None
     return embeddings
 
 
 def _write(file: Path, embeddings: Tensor, made_of: dict[str, str]) -> None:
-    payload = save({"embeddings": embeddings.contiguous()}, metadata=made_of)
+    payload = sealed({"embeddings": embeddings.contiguous()}, made_of)
     try:
         with written_whole(file) as part:
             part.write_bytes(payload)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from caf_video.attention import Explanation, explain, filters_to_heatmaps
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import output_folder, result_names, write_json, write_npz
@@ -90,7 +90,7 @@ def explain_video(
         )
         # A legend under the picture says that drawing rescales the heat to each frame's maximum.
         legend = heat_legend(info.width)
-        with VideoWriter(folder / f"{name}.mp4", fps=info.fps / every) as writer:
+        with VideoWriter(folder / f"{name}.mp4", fps=info.fps / every, ours=True) as writer:
             for batch in _batches(frames):
                 images = preprocessing(np.stack([frame for _, frame in batch])).to(device())
                 before = time.perf_counter()
@@ -104,7 +104,6 @@ def explain_video(
                 heatmaps = filters_to_heatmaps(solution.filters, (info.height, info.width))
                 for (_, frame), heatmap in zip(batch, heatmaps.cpu().numpy(), strict=True):
                     writer.write(np.vstack([overlay(frame, heatmap), legend]))
-        remember_ours(folder / f"{name}.mp4")
         times = reader.times_seconds[indices]
     record = {
         "video": str(video.resolve()),

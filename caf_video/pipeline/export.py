@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caf_video.files import remember_ours, require_ours, written_whole
+from caf_video.files import require_ours, written_whole
 from caf_video.pipeline.embed import EmbeddedSplit, embed_split
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
 from caf_video.pipeline.opened import open_features, open_run
@@ -78,9 +78,8 @@ def export(
     rule = OTHER_SESSIONS if embedded.sessions_allow else ALL_OTHERS
     rows = list(_rows(embedded))
     array = np.ascontiguousarray(embedded.embeddings.numpy(), dtype=np.float32)
-    with written_whole(folder / ARRAY) as part, part.open("wb") as file:
+    with written_whole(folder / ARRAY, ours=True) as part, part.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-    remember_ours(folder / ARRAY)
     text = io.StringIO()
     table = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
     table.writeheader()
@@ -138,7 +137,6 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]], embeddings: np.ndarra
     columns["end"] = pyarrow.array(columns["end"], pyarrow.float64())
     flat = pyarrow.array(embeddings.ravel())
     columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
-    with written_whole(path) as part:
+    with written_whole(path, ours=True) as part:
         parquet.write_table(pyarrow.table(columns), part)
-    remember_ours(path)
     return True

@@ -14,7 +14,7 @@ from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manif
 from caf_video.data.video.reader import VideoError
 from caf_video.data.workers import made_in_order
 from caf_video.errors import CafVideoError
-from caf_video.files import remember_ours, require_ours, was_ours
+from caf_video.files import require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
@@ -137,8 +137,7 @@ def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]
 
 
 def _write_manifest(clips: Sequence[Clip], store: FeatureStore) -> None:
-    write_manifest(clips, store.manifest_path)
-    remember_ours(store.manifest_path)
+    write_manifest(clips, store.manifest_path, ours=True)
 
 
 def _events(

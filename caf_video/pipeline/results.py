@@ -9,7 +9,14 @@ from urllib.parse import quote
 import numpy as np
 
 from caf_video.errors import CafVideoError
-from caf_video.files import is_ours, reason, remember_ours, require_ours, written_whole
+from caf_video.files import (
+    is_ours,
+    make_writable_folder,
+    reason,
+    require_ours,
+    unwritable,
+    written_whole,
+)
 from caf_video.rendering import write_image
 
 
@@ -17,14 +24,14 @@ def output_folder(folder: Path) -> Path:
     """Make a folder for results.
 
     Raises:
-        CafVideoError: It is a file, or cannot be made.
+        CafVideoError: It is a file, or cannot be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_writable_folder(folder)
     except FileExistsError as error:
         raise CafVideoError(f"{folder} is a file, not a folder: choose another folder") from error
     except OSError as error:
-        raise CafVideoError(f"cannot make the folder {folder}: {reason(error)}") from error
+        raise unwritable(folder, error, CafVideoError) from error
     return folder
 
 
@@ -102,15 +109,13 @@ def write_picture(path: Path, picture: Any) -> None:
         CafVideoError: The file cannot be written; what was there stays.
     """
     require_ours(path)
-    write_image(path, picture)
-    remember_ours(path)
+    write_image(path, picture, ours=True)
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     require_ours(path)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with written_whole(path, ours=True) as part, part.open("wb") as file:
         write(file)
-    remember_ours(path)
 
 
 def read_json(path: Path) -> Any:

@@ -21,8 +21,13 @@ class RenderingError(CafVideoError):
     """A picture, video or report that cannot be written. Names the file and the reason."""
 
 
-def write_image(path: Path | str, image: Image.Image) -> None:
+def write_image(path: Path | str, image: Image.Image, *, ours: bool = False) -> None:
     """Write a picture, whole or not at all; the suffix names the format (png, jpg, jpeg, webp).
+
+    Args:
+        path: Of the file.
+        image: The picture.
+        ours: As `written_whole` takes it.
 
     Raises:
         InputError: If the suffix is none of these.
@@ -32,5 +37,5 @@ def write_image(path: Path | str, image: Image.Image) -> None:
     options = _IMAGE_OPTIONS.get(path.suffix.lower())
     if options is None:
         raise InputError(f"{path}: pictures are written as {', '.join(_IMAGE_OPTIONS)}")
-    with written_whole(path, RenderingError) as temporary:
+    with written_whole(path, RenderingError, ours=ours) as temporary:
         image.save(temporary, **options)

@@ -92,15 +92,20 @@ def render_report(report: Report) -> str:
     )
 
 
-def write_report(path: Path | str, report: Report) -> None:
+def write_report(path: Path | str, report: Report, *, ours: bool = False) -> None:
     """Render a report and write it, whole or not at all.
+
+    Args:
+        path: Of the file.
+        report: What it says.
+        ours: As `written_whole` takes it.
 
     Raises:
         InputError: See `render_report`.
         RenderingError: If the file cannot be written.
     """
     html = render_report(report).encode("utf-8", "xmlcharrefreplace")
-    with written_whole(Path(path), RenderingError) as temporary:
+    with written_whole(Path(path), RenderingError, ours=ours) as temporary:
         temporary.write_bytes(html)
 
 

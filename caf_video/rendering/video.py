@@ -1,6 +1,5 @@
 """Frames into an mp4 that any browser plays, while they are being made."""
 
-import os
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from caf_video.errors import InputError
-from caf_video.files import temporary_beside, unwritable
+from caf_video.files import take_place, temporary_beside, unwritable
 from caf_video.rendering.image_file import RenderingError
 from caf_video.rendering.overlay import check_frames
 
@@ -35,7 +34,7 @@ class VideoWriter:
 
     The first frame sets the size; an odd width or height is padded by repeating its last column or
     row, since yuv420p needs even ones. After an exception, Ctrl-C included, nothing is left behind
-    and what stood at the path before is untouched.
+    and what stood at the path before is untouched. With `ours` it is noted as ours (see `files`).
 
     Raises:
         InputError: If a frame is not uint8 RGB (height, width, 3), of another size than the first,
@@ -43,7 +42,7 @@ class VideoWriter:
         RenderingError: If the file cannot be written, or not one frame came.
     """
 
-    def __init__(self, path: Path | str, *, fps: float | Fraction) -> None:
+    def __init__(self, path: Path | str, *, fps: float | Fraction, ours: bool = False) -> None:
         self.path = Path(path)
         if not 0 < fps < float("inf"):
             raise InputError(f"{self.path}: a video needs a positive frame rate, not {fps}")
@@ -52,6 +51,7 @@ class VideoWriter:
             raise InputError(f"{self.path}: {fps} frames a second is too slow for a video")
         self.frame_count = 0
         self._size: tuple[int, int] | None = None
+        self._ours = ours
         self._temporary = temporary_beside(self.path)
 
     def __enter__(self) -> "VideoWriter":
@@ -120,7 +120,7 @@ class VideoWriter:
             return
         if not self.frame_count:
             raise RenderingError(f"cannot write {self.path}: it was given no frames")
-        os.replace(self._temporary, self.path)
+        take_place(self._temporary, self.path, RenderingError, ours=self._ours)
 
     def _open_stream(self, height: int, width: int) -> av.VideoStream:
         stream = self._container.add_stream(_CODEC, rate=self.fps, options=_CODEC_OPTIONS)

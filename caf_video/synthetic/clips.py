@@ -13,7 +13,7 @@ import numpy as np
 from caf_video.data.clip_boxes import BOX_COLUMNS
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import remember_ours, require_ours, unwritable, written_whole
+from caf_video.files import is_ours, require_ours, unwritable, was_ours, written_whole
 from caf_video.synthetic.processes import in_processes
 from caf_video.synthetic.render import render_clip
 from caf_video.synthetic.world.camera import HEIGHT, WIDTH
@@ -85,7 +85,7 @@ def write_driving_clips(
     tables = out / "manifest.csv", out / "boxes.csv"
     require_ours(*tables, failure=SyntheticClipsError)
     try:
-        missing = [job for job in jobs if not _video_path(out, job).is_file()]
+        missing = [job for job in jobs if not _is_there(_video_path(out, job))]
         out.mkdir(parents=True, exist_ok=True)
         with closing(in_processes(partial(_render_job, out=out), missing, workers)) as rendered:
             done: Iterable[DrivingClip] = (clip for clip, _ in rendered)
@@ -100,10 +100,9 @@ def write_driving_clips(
                 for job in jobs
             ],
             out / "manifest.csv",
+            ours=True,
         )  # fmt: skip
         _write_boxes(jobs, out / "boxes.csv")
-        for table in tables:
-            remember_ours(table, SyntheticClipsError)
     except OSError as error:
         raise unwritable(out, error, SyntheticClipsError) from error
     return out / "manifest.csv"
@@ -124,11 +123,16 @@ def _video_path(out: Path, job: DrivingClip) -> Path:
     return out / "clips" / job.session_name / f"{job.clip_id}.mp4"
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a clip is there, and is as it was written, as far as it was noted."""
+    return path.is_file() and (is_ours(path) or not was_ours(path))
+
+
 def _render_job(job: DrivingClip, out: Path) -> None:
     path = _video_path(out, job)
     clip = render_clip(job.event_class, session=job.session, variant=job.variant)
     # Said here: PyAV's errors do not travel between processes.
-    with written_whole(path, SyntheticClipsError) as temporary:
+    with written_whole(path, SyntheticClipsError, ours=True) as temporary:
         _encode(clip.frames, temporary)
 
 
@@ -152,7 +156,10 @@ def _encode(frames: np.ndarray, path: Path) -> None:
 
 
 def _write_boxes(jobs: list[DrivingClip], path: Path) -> None:
-    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(path, ours=True) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(BOX_COLUMNS)
         for job in jobs:

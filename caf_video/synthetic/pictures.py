@@ -11,7 +11,7 @@ from PIL import Image
 
 from caf_video.data.images import Box, ImageError, image_size
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import remember_ours, require_ours, written_whole
+from caf_video.files import require_ours, written_whole
 from caf_video.synthetic.picture_scene import (
     PICTURE_CLASSES,
     picture_box,
@@ -93,7 +93,6 @@ def write_pictures(
             done = track(done, description="Rendering pictures", total=len(jobs))
         boxes = dict(done)
     _write_table([(job, boxes[job]) for job in jobs], table)
-    remember_ours(table, PicturesError)
     return table
 
 
@@ -129,7 +128,7 @@ def _is_there(path: Path, size: int) -> bool:
 
 def _write_table(rows: list[tuple[PictureJob, Box]], path: Path) -> None:
     with (
-        written_whole(path, PicturesError) as part,
+        written_whole(path, PicturesError, ours=True) as part,
         part.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")

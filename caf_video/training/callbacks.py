@@ -145,7 +145,7 @@ class RunCheckpoints(pl.Callback):
 
     def _save(self, trainer: pl.Trainer, file: Path) -> None:
         try:
-            trainer.save_checkpoint(file)  # under a temporary name first, then renamed
+            trainer.save_checkpoint(file)  # by `WholeCheckpoints`
         except OSError as error:
             raise unwritable(
                 file, error, TrainingError, again="go on with ckpt_path=last"

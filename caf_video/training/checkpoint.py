@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-import pickle
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from caf_video.data.features import StoreDescription
+from caf_video.data.features import LARGEST, StoreDescription
 from caf_video.errors import CafVideoError, InputError
+from caf_video.files import require_file
 from caf_video.metric_learning import unit_norm
 from caf_video.models.image_network import ImageNetwork
 from caf_video.models.preprocessing import Preprocessing
 from caf_video.models.recurrent import RecurrentEmbedder
+from caf_video.models.torch_file import DamagedTorchFileError, read_torch_file
 from caf_video.training.image_description import ImageDescription
 
 KEY = "caf_video"  # of our part of a Lightning checkpoint
@@ -33,6 +35,10 @@ Loaded = TypeVar("Loaded", "ClipRun", "ImageRun")
 
 class CheckpointError(CafVideoError):
     """A checkpoint that is missing, not ours, damaged, of another shape or of other settings."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A file that is not as it was written, or never was a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +169,34 @@ def _network(make: Callable[[], Network], checkpoint: dict[str, Any], path: Path
         for name, values in checkpoint["state_dict"].items()
         if name.startswith("model.")
     }
+    _require_sizes(checkpoint[KEY]["hyperparameters"], weights, path)
     try:
         network = make()
         network.load_state_dict(weights)
-    except (TypeError, RuntimeError, InputError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path} does not hold the network it describes: {reason[:200]}"
         ) from error
     return network.eval().requires_grad_(False)
+
+
+# The hyperparameters that are a dimension of some of the weights, whatever the network.
+_SIZES = {"in_channels", "channels", "hidden", "embedding_dim", "outputs", "spatial_kernel"}
+
+
+def _require_sizes(hyperparameters: dict[str, Any], weights: dict[str, Tensor], path: Path) -> None:
+    """Refuse numbers that are not of these weights before memory is asked for them."""
+    there = {size for values in weights.values() for size in values.shape} | {None}
+    sizes = _SIZES | ({"erase_channels"} if hyperparameters.get("tuning") == "acol" else set())
+    for name, value in hyperparameters.items():
+        numbers = value if isinstance(value, list) else [value]
+        known = [abs(number) for number in numbers if isinstance(number, int | float)]
+        if math.prod(known) >= LARGEST or (name in sizes and value not in there):
+            raise CheckpointError(
+                f"{path} does not hold the network it describes: no weight has the size "
+                f"{name}={str(value)[:40]}"
+            )
 
 
 # What runs take, and which commands, given the run, are for them.
@@ -216,15 +241,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: It is missing, damaged, or something else.
     """
+    if not path.exists():
+        raise CheckpointError(f"no run and no checkpoint at {path}")
+    require_file(path, CheckpointError)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no run and no checkpoint at {path}") from error
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is damaged, or no checkpoint at all") from error
+        checkpoint = read_torch_file(path)
+    except DamagedTorchFileError as error:
+        raise DamagedCheckpointError(f"{path} is damaged, or no checkpoint at all") from error
     wanted = {KEY, "state_dict", "global_step"}
     if not isinstance(checkpoint, dict) or not wanted <= checkpoint.keys():
         raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
+    weights = checkpoint["state_dict"]
+    if not isinstance(weights, dict) or type(checkpoint["global_step"]) is not int:
+        raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
+    for name, values in weights.items():
+        if not isinstance(name, str) or not isinstance(values, Tensor):
+            raise CheckpointError(f"{path} is not a checkpoint of `caf-video train`")
+        if values.is_floating_point() and not values.isfinite().all():
+            raise CheckpointError(f"{path} holds values in {name} that are not finite")
     return checkpoint
 
 
@@ -252,10 +286,29 @@ def record_of(checkpoint: dict[str, Any], path: Path) -> RunRecord:
         if fields.pop("format") != FORMAT or fields["kind"] not in KINDS:
             raise CheckpointError(f"{path} was written by another version: train again")
         described = StoreDescription if fields["kind"] == RECURRENT else ImageDescription
-        fields["description"] = described(**fields["description"])
-        return RunRecord(**fields)
-    except (TypeError, KeyError, ValueError) as error:
+        fields["description"] = described.of_plain(fields["description"])
+        record = RunRecord(**fields)
+        _require_plain(record)
+        return record
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} was written by another version: train again") from error
+
+
+def _require_plain(record: RunRecord) -> None:
+    """Raise ValueError unless the fields of a record are of the types that it was written with."""
+    clips = {} if record.training_clips is None else record.training_clips
+    types = (
+        (record.hyperparameters, dict), (record.normalize, bool), (record.label_names, list),
+        (record.config, dict), (clips, dict), (record.training_sha256, str),
+        (record.features_from_run, str), (record.config["seed"], int),
+    )  # fmt: skip
+    texts = [*record.label_names, *record.hyperparameters, *record.config, *clips, *clips.values()]
+    if record.kind == RECURRENT:
+        texts.append(record.config["features"])
+    if not all(isinstance(value, kind) for value, kind in types) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise ValueError("a record of other types")
 
 
 def require_same_inputs(path: Path, trained: Description, found: Description) -> None:

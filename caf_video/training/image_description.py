@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
+from caf_video.data.features import LARGEST
 from caf_video.data.images import LabelledImage
 
 
@@ -23,6 +25,25 @@ class ImageDescription:
     protocol: str
     size: tuple[int, int]
     train_images: str
+
+    @classmethod
+    def of_plain(cls, fields: Any) -> Self:
+        """The description that `dataclasses.asdict` made these values of.
+
+        Raises:
+            TypeError: They are no description.
+            ValueError: A field is out of range.
+        """
+        fields = dict(fields)
+        height, width = fields["size"]
+        description = cls(**{**fields, "size": (height, width)})
+        for number in description.size:
+            if type(number) is not int or not 0 < number < LARGEST:
+                raise ValueError(f"{number!r} is no size of an image")
+        for field in dataclasses.fields(cls):
+            if field.type is str and not isinstance(getattr(description, field.name), str):
+                raise ValueError(f"{field.name} is no text")
+        return description
 
     def differences(self, other: "ImageDescription") -> list[str]:
         """The names of the fields in which two descriptions do not agree; the root may move."""

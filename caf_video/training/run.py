@@ -24,10 +24,17 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
-from caf_video.files import is_ours, remember_ours, require_ours, unwritable
+from caf_video.files import (
+    is_ours,
+    make_writable_folder,
+    require_ours,
+    unwritable,
+    written_whole,
+)
 from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
     CheckpointError,
+    DamagedCheckpointError,
     Description,
     RunRecord,
     digest_of_clips,
@@ -35,6 +42,7 @@ from caf_video.training.checkpoint import (
     record_of,
     require_same_inputs,
 )
+from caf_video.training.checkpoint_files import WholeCheckpoints
 from caf_video.training.datamodule import BatchesDataModule
 from caf_video.training.loggers import MetricsFile
 from caf_video.training.module import TrainingModule
@@ -57,6 +65,8 @@ _FREE = (
     "data.memory_gb",
     "data.evaluation_batch_size",
 )
+
+logger = logging.getLogger(__name__)
 
 _REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than the training
 
@@ -127,19 +137,19 @@ class RunFolder:
                     f"{folder} holds no checkpoint to go on from (no checkpoints/last.ckpt): "
                     "begin without ckpt_path=last"
                 )
-            checkpoint = read_checkpoint(last)
+            last, checkpoint = _last_whole(folder)
             record = record_of(checkpoint, last)
             _require_same_settings(folder, record.config, config)
             require_same_inputs(last, record.description, description)
             _require_same_clips(folder, record.training_clips, training_clips)
             run = cls(folder, config, last, checkpoint["global_step"])
         try:
-            last.parent.mkdir(parents=True, exist_ok=True)
-            text = OmegaConf.to_yaml(OmegaConf.create(config))
-            config_file.write_text(text, encoding="utf-8")
-            remember_ours(config_file, TrainingError)
+            make_writable_folder(last.parent)
         except OSError as error:
             raise unwritable(folder, error, TrainingError) from error
+        text = OmegaConf.to_yaml(OmegaConf.create(config))
+        with written_whole(config_file, TrainingError, ours=True) as part:
+            part.write_text(text, encoding="utf-8")
         return run
 
 
@@ -199,6 +209,7 @@ def train_run(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
+                plugins=[WholeCheckpoints()],
                 enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,
                 enable_checkpointing=False,  # ours saves
@@ -210,6 +221,28 @@ def train_run(
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         with checkpoints.interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=run.last)
+
+
+def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint to go on from, and what it holds: best.ckpt, where last.ckpt is damaged.
+
+    Raises:
+        CheckpointError: Neither can be used.
+    """
+    last, best = (folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+    try:
+        return last, read_checkpoint(last)
+    except DamagedCheckpointError as error:
+        begin = f"to begin again, delete {last.parent} and leave out ckpt_path=last"
+        if not best.is_file():
+            raise CheckpointError(f"{error}, and there is no best.ckpt: {begin}") from error
+        try:
+            checkpoint = read_checkpoint(best)
+        except DamagedCheckpointError:
+            raise CheckpointError(f"{error}, and so is best.ckpt: {begin}") from error
+        step = checkpoint["global_step"]
+        logger.warning("%s: going on from best.ckpt, of step %d", error, step)
+        return best, checkpoint
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from caf_video.data.features import (
     FeatureStoreError,
     StoreDescription,
 )
+from caf_video.data.sealed import sealed, unsealed
+from caf_video.files import RECORD
 
 DESCRIPTION = StoreDescription(
     backbone="resnet18",
@@ -59,8 +61,9 @@ def one_line(error: pytest.ExceptionInfo[FeatureStoreError]) -> str:
 
 
 def files_in(folder: Path) -> set[str]:
-    """Names of all files below a folder."""
-    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    """Names of all files below a folder, but for the record of which are ours."""
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    return files - {RECORD}
 
 
 @pytest.mark.parametrize(
@@ -232,16 +235,15 @@ def test_features_of_another_shape_name_the_clip(
 
 
 def rewrite(file: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
-    """Change the tensors of a file."""
-    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    """Change the tensors of a file, and give it the checksum that they then have."""
+    tensors, metadata = unsealed(file)
     change(tensors)
-    save_file(tensors, file)
+    file.write_bytes(sealed(tensors, metadata))
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda t: t["feature_maps"].view(-1)[7:8].fill_(float("nan")), "not finite"),
         (lambda t: t.update(feature_maps=t["feature_maps"][:, :, :2].contiguous()), "shape"),
         (lambda t: t.update(frame_indices=t["frame_indices"][:2].contiguous()), "do not belong"),
         (lambda t: t.pop("times_seconds"), "damaged"),
@@ -256,6 +258,61 @@ def test_a_stored_file_that_is_wrong_is_named(
     with pytest.raises(FeatureStoreError, match=complaint) as caught:
         store.read("clip")
     assert str(file) in one_line(caught)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0])
+def test_a_value_that_somebody_changed_is_found_and_the_clip_can_be_written_again(
+    store: FeatureStore, value: float
+) -> None:
+    store.write(features_of("clip"), "key")
+    (file,) = (store.folder / "clips").iterdir()
+    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    tensors["feature_maps"].view(-1)[7] = value
+    save_file(tensors, file)
+    assert not store.holds("clip", "key")
+    with pytest.raises(FeatureStoreError, match="is damaged, or was stored by .*extract` again"):
+        store.read("clip")
+    store.write(features_of("clip"), "key")
+    assert torch.equal(store.read("clip").feature_maps, features_of("clip").feature_maps.half())
+
+
+def test_a_file_of_another_clip_is_refused(store: FeatureStore) -> None:
+    store.write(features_of("one"), "key")
+    store.write(features_of("two"), "key")
+    one, two = (store.folder / "clips" / f"{name}.safetensors" for name in ("one", "two"))
+    one.write_bytes(two.read_bytes())
+    assert not store.holds("one", "key")
+    with pytest.raises(FeatureStoreError, match=r"one\.safetensors holds another clip, 'two'"):
+        store.read("one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": 1 << 40},
+        {"channels": "5"},
+        {"candidates": True},
+        {"timesteps": 0},
+        {"grid": [2.0, 3]},
+        {"size": [-1, 96]},
+        {"backbone": ["resnet18"]},
+        {"revision": None},
+    ],
+)
+def test_a_description_of_nothing_that_can_be_is_refused(
+    store: FeatureStore, change: dict[str, Any]
+) -> None:
+    file = store.folder / "store.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(FeatureStoreError, match="is not a description of a feature store"):
+        FeatureStore.open(store.folder)
+
+
+def test_a_description_that_somebody_changed_is_refused(store: FeatureStore) -> None:
+    file = store.folder / "store.json"
+    file.write_text(file.read_text().replace('"stride": 32', '"stride": 16'))
+    with pytest.raises(FeatureStoreError, match=r"store\.json is not as it was written"):
+        FeatureStore.open(store.folder)
 
 
 def test_a_clip_without_features_says_how_to_add_them(store: FeatureStore) -> None:

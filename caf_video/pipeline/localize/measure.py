@@ -90,7 +90,11 @@ def measure_images(
     started = time.perf_counter()
     work = _Pass(network, methods, network_inputs, classes_known, sweeps)
     batches = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
-    done = {number: kept for number in range(len(batches)) if (kept := parts.read(number))}
+    done: dict[int, Arrays] = {}
+    for number, batch in enumerate(batches):
+        kept = parts.read(number)
+        if kept is not None and work.made(kept, batch):
+            done[number] = kept
     missing = {number: batch for number, batch in enumerate(batches) if number not in done}
     left = sum(map(len, missing.values()))
     workers = workers or os.cpu_count() or 1
@@ -156,6 +160,31 @@ class _Pass:
         ]
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
+    def made(self, arrays: Arrays, batch: Sequence[LabelledImage]) -> bool:
+        """Whether arrays are what this pass makes of a batch, by their names and lengths."""
+        reasons = arrays.get("reasons")
+        if reasons is None or reasons.shape != (len(batch),) or reasons.dtype.kind != "U":
+            return False
+        read = [image for image, reason in zip(batch, reasons, strict=True) if not reason]
+        protocols = [name for one in self._inputs for name in one.geometries]
+        lengths = {"reasons": len(batch)}
+        if read:
+            for name in protocols:
+                if self._classes_known:
+                    lengths[f"ranks|{name}"] = len(read)
+                elif self._network.classes is None:
+                    lengths[f"embeddings|{name}"] = len(read)
+            for method in self._methods:
+                if method.filters and method.of_class:
+                    lengths[f"negative|{method.name}"] = len(read)
+        boxed = sum(bool(image.boxes) for image in read)
+        if boxed:
+            for kind, names in (("overlaps", protocols), ("sweeps", self._sweeps)):
+                for name in names:
+                    for method in self._methods:
+                        lengths[f"{kind}|{name}|{method.name}"] = boxed
+        return lengths == {name: len(array) for name, array in arrays.items() if array.ndim}
+
     def run(
         self, batches: dict[int, Sequence[LabelledImage]], pool: ProcessPoolExecutor | None
     ) -> Iterator[tuple[int, Arrays] | None]:
@@ -166,6 +195,8 @@ class _Pass:
         """
         overlapping = device().type == "cuda"
         waiting: tuple[int, _Explained] | None = None
+        if not batches:
+            return
         with ThreadPoolExecutor(2) as readers:
             coming: list[Future[Picture | str]] = []
             for number, following in zip(batches, [*list(batches)[1:], None], strict=True):

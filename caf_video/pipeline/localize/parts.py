@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from caf_video.pipeline.results import write_npz
+from caf_video.data.sealed import DamagedFileError, sealed, unsealed
+from caf_video.files import written_whole
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,12 +31,20 @@ class Parts:
             self._folder = beside.with_name(f".{beside.name}.{digest}.parts")
 
     def read(self, number: int) -> Arrays | None:
-        """A part that is done, or None."""
+        """A part that is done and is as it was written, or None: it is then made again.
+
+        Raises:
+            CafVideoError: What lies in its place is no file, or may not be read.
+        """
         path = self._path(number)
-        if path is None or not path.is_file():
+        if path is None or not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            tensors, texts = unsealed(path)
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+            return arrays | {name: np.array(json.loads(text)) for name, text in texts.items()}
+        except (DamagedFileError, ValueError, TypeError):
+            return None
 
     def write(self, number: int, arrays: Arrays) -> None:
         """Keep a part.
@@ -43,8 +53,19 @@ class Parts:
             CafVideoError: It cannot be written.
         """
         path = self._path(number)
-        if path is not None:
-            write_npz(path, arrays)
+        if path is None:
+            return
+        texts = {name for name, array in arrays.items() if array.dtype.kind == "U"}
+        content = sealed(
+            {
+                name: torch.from_numpy(np.ascontiguousarray(array))
+                for name, array in arrays.items()
+                if name not in texts
+            },
+            {name: json.dumps(arrays[name].tolist()) for name in texts},
+        )
+        with written_whole(path, again="run the same command again, it goes on") as part:
+            part.write_bytes(content)
 
     def discard(self) -> None:
         """Forget all parts: the pass has ended."""
@@ -52,4 +73,4 @@ class Parts:
             shutil.rmtree(self._folder)
 
     def _path(self, number: int) -> Path | None:
-        return None if self._folder is None else self._folder / f"{number:06d}.npz"
+        return None if self._folder is None else self._folder / f"{number:06d}.safetensors"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from caf_video.attention import METHODS, Method, require_methods
 from caf_video.data.images import ImageSet, LabelledImage, SkippedImage, read_image_set
 from caf_video.errors import InputError
-from caf_video.files import require_ours
+from caf_video.files import require_writable
 from caf_video.localization import PROTOCOLS, Protocol, require_protocol
 from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
@@ -21,7 +21,7 @@ from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
 from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
+from caf_video.pipeline.results import write_json, write_picture, write_text
 from caf_video.rendering import threshold_curves
 
 ORACLE = "GT-known; the best threshold is an oracle, chosen on these very boxes"
@@ -106,14 +106,11 @@ def localize(
     settings = _settings(image_set, images, split, network, chosen, network_inputs) | {
         "sweeps": sweeps
     }
-    for folder in (pictures, json and json.parent):  # now, and not after the pass
-        if folder is not None:
-            output_folder(folder)
-    if json is not None and json.is_dir():
-        raise InputError(f"{json} is a folder, not a file to write to")
-    if json is not None:
-        require_ours(json, json.with_suffix(".md"))
-    parts = Parts(json, settings)
+    if json is not None:  # now, and not after the pass
+        require_writable(json, json.with_suffix(".md"))
+    if pictures is not None:
+        require_writable(pictures / "curves.png")
+    parts = Parts(json, settings | {"images": [_identity(image) for image in images]})
     found = measure_images(
         images, network, chosen, network_inputs,
         classes_known=known, parts=parts, sweeps=sweeps, workers=workers, track=track,
@@ -155,6 +152,16 @@ def accuracy_curves(scores: Scores) -> dict[str, dict[str, Curve]]:
             mean = row.curve.accuracies.mean(axis=0)
             panels.setdefault(row.protocol, {})[row.method] = (row.curve.thresholds, mean)
     return panels
+
+
+def _identity(image: LabelledImage) -> list[Any]:
+    """What is known of an image and its file: parts of others of the same number are not its."""
+    try:
+        stat = image.path.stat()
+        file = [stat.st_size, stat.st_mtime_ns]
+    except OSError:
+        file = []
+    return [image.image_id, image.label, image.boxes, *file]
 
 
 def _is_swept(protocol: Protocol) -> bool:

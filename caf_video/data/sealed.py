@@ -1,0 +1,74 @@
+"""Files of tensors that tell whether they are as they were written: safetensors with a checksum.
+
+Their metadata have one entry more, `crc32`: the CRC-32 of the whole file, as zlib computes it, with
+eight zeros in the place of its own eight digits. Any reader of safetensors reads them. A file
+without the entry is not one of these, also if an earlier version wrote it.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from caf_video.errors import CafVideoError
+from caf_video.files import require_file
+
+_NAME, _ZEROS = "crc32", "00000000"
+# No id or label can hold this: JSON puts a backslash before a quotation mark.
+_ENTRY = re.compile(rb'"crc32":"([0-9a-f]{8})"')
+_LENGTH = 8  # bytes before the header, which say how long it is
+
+
+class DamagedFileError(CafVideoError):
+    """A file that is not as it was written, or not one of these at all."""
+
+
+def sealed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The content of such a file.
+
+    Args:
+        tensors: By name, contiguous.
+        metadata: Beside them; not `crc32`.
+    """
+    content = bytearray(save(dict(tensors), metadata={**metadata, _NAME: _ZEROS}))
+    start = content.index(b'"crc32":"00000000"') + len(b'"crc32":"')
+    content[start : start + len(_ZEROS)] = f"{zlib.crc32(content):08x}".encode()
+    return bytes(content)
+
+
+def unsealed(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of such a file, whole.
+
+    Raises:
+        DamagedFileError: They are not as they were written.
+        CafVideoError: There is no such file, or it may not be read.
+    """
+    require_file(file)
+    try:
+        content = file.read_bytes()
+        entry = _entry(content)
+        if entry is None:
+            raise DamagedFileError(f"{file} has no checksum")
+        start, stop = entry.span(1)
+        whole, found = memoryview(content), 0
+        for piece in (whole[:start], _ZEROS.encode(), whole[stop:]):
+            found = zlib.crc32(piece, found)
+        if found != int(entry[1], 16):
+            raise DamagedFileError(f"{file} does not have the checksum that it was written with")
+        metadata = json.loads(content[_LENGTH : _header_end(content)])["__metadata__"]
+        return load(content), {name: text for name, text in metadata.items() if name != _NAME}
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedFileError(f"{file} cannot be read") from error
+
+
+def _entry(content: bytes | bytearray) -> re.Match[bytes] | None:
+    return _ENTRY.search(content, _LENGTH, _header_end(content))
+
+
+def _header_end(content: bytes | bytearray) -> int:
+    return min(_LENGTH + int.from_bytes(content[:_LENGTH], "little"), len(content))
