@@ -320,6 +320,11 @@ def unwritable(
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: of a limit of the user's own
 
 
+def is_of_the_system(error: OSError) -> bool:
+    """Whether an error is the machine's and not ours: a full disk, or what may not be touched."""
+    return error.errno in (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def _is_temporary(path: Path) -> bool:
     """Whether a path lies in the folder of temporary files."""
     return Path(tempfile.gettempdir()) in path.absolute().parents

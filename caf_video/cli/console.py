@@ -18,6 +18,7 @@ from rich.table import Table
 
 from caf_video.clock import ProgressClock
 from caf_video.errors import CafVideoError, Interrupted
+from caf_video.files import is_of_the_system, reason
 
 Item = TypeVar("Item")
 
@@ -63,10 +64,23 @@ def show(table: Table) -> None:
 
 
 @contextmanager
+def _of_the_system() -> Iterator[None]:
+    """A full disk or a missing permission is an expected failure, wherever it is met."""
+    try:
+        yield
+    except OSError as error:
+        if not is_of_the_system(error):
+            raise
+        place = "" if error.filename is None else f"{error.filename}: "
+        raise CafVideoError(f"{place}{reason(error)}") from error
+
+
+@contextmanager
 def one_line_failures() -> Iterator[None]:
     """Expected failures are one line on stderr and exit code 2; of Ctrl-C, exit code 130."""
     try:
-        yield
+        with _of_the_system():
+            yield
     except CafVideoError as error:
         err.print(f"caf-video: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         interrupted = isinstance(error, Interrupted)

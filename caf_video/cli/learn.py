@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from caf_video.cli.console import one_line_failures, out, show, track
-from caf_video.files import require_ours
+from caf_video.files import require_writable
 
 if TYPE_CHECKING:
     from caf_video.pipeline.embed import EmbeddedSplit
@@ -92,7 +92,7 @@ def evaluate(
     from caf_video.pipeline.results import write_json
 
     if json is not None:
-        require_ours(json)
+        require_writable(json)
     evaluation = evaluate_run(run, split=split, features=features, track=track)
     show(_figures_table(f"{split} split, among all others", evaluation.all_others))
     if evaluation.other_sessions is not None:

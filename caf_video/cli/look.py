@@ -67,7 +67,9 @@ def explain(
         raise InputError("--only-correct and --only-wrong leave nothing: choose one")
     if model is not None:
         from caf_video.pipeline.explain import explain_clips, write_explanations
+        from caf_video.pipeline.results import output_folder
 
+        output_folder(folder)  # now, and not after the work
         only: Literal["all", "correct", "wrong"] = (
             "correct" if only_correct else "wrong" if only_wrong else "all"
         )

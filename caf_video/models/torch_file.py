@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -45,7 +46,10 @@ def read_torch_file(file: Path, *, old_format: bool = False) -> Any:
             _require_whole(file)
         elif not old_format:
             raise DamagedTorchFileError(f"{file} is no file of torch.save")
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It refuses what it does not know; here that is one line.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            return torch.load(file, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise DamagedTorchFileError(f"{file} cannot be read") from error
 

@@ -207,8 +207,8 @@ def _downloaded(name: str, entry: object) -> nn.Module:
 
 
 def _loaded(name: str, file: Path) -> nn.Module:
-    net = BACKBONES[name].build()
     state = _current_names(_read_state_dict(file))
+    net = BACKBONES[name].build()
     _require_fit(name, str(file), net.state_dict(), state)
     # Missing entries can only be batch-norm step counters here, which inference does not read.
     net.load_state_dict(dict(state), strict=False)

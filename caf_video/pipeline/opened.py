@@ -45,6 +45,8 @@ def open_features(run: ClipRun, features: Path | None = None) -> ClipStore:
     else:
         beside = run.folder / run.features_from_run
         moved_along = bool(run.features_from_run) and (beside / "store.json").is_file()
+        if not moved_along and "features" not in run.config:
+            raise InputError(f"{run.checkpoint} does not say where its features are: --features")
         store = open_store(beside.resolve() if moved_along else run.config["features"])
     run.require_features(store.description)
     return store

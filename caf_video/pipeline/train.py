@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from caf_video.configuration import conf_dir
 from caf_video.data.images import ImageSet
 from caf_video.errors import CafVideoError, InputError, Interrupted
+from caf_video.files import only_one
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
@@ -35,7 +37,9 @@ from caf_video.training import (
     FeatureDataModule,
     ImageDataModule,
     RunFolder,
+    TrainingError,
     TrainingModule,
+    is_first_process,
     read_metrics,
     train_run,
 )
@@ -69,6 +73,17 @@ def train(config: DictConfig) -> Path:
     for name in {"features", "root"} & choices.keys():  # the run is used from other folders too
         choices[name] = choices["data"][name] = str(Path(choices[name]).resolve())
     data: FeatureDataModule | ImageDataModule = build(config, "data")
+    folder = Path(choices["run_dir"])
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is a file, not a folder: choose another run_dir")
+    busy = f"another process trains into {folder}: wait for it, or choose another run_dir"
+    with only_one(folder, TrainingError, busy) if is_first_process() else nullcontext():
+        return _train(config, choices, data)
+
+
+def _train(
+    config: DictConfig, choices: dict[str, Any], data: FeatureDataModule | ImageDataModule
+) -> Path:
     run = RunFolder.begin(
         choices["run_dir"],
         choices,

@@ -16,7 +16,7 @@ from torch import Tensor
 from caf_video.clock import ProgressClock
 from caf_video.errors import CafVideoError, Interrupted
 from caf_video.files import unwritable
-from caf_video.training.checkpoint import KEY, RunRecord, plain_record
+from caf_video.training.checkpoint import BEST, KEY, LAST, RunRecord, plain_record
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class RunCheckpoints(pl.Callback):
     """
 
     def __init__(self, folder: Path, record: RunRecord, *, metric: str | None) -> None:
-        self._last, self._best = folder / "last.ckpt", folder / "best.ckpt"
+        self._last, self._best = folder / LAST, folder / BEST
         self._record = record
         self._metric = metric
         self._best_so_far = -math.inf

@@ -24,6 +24,7 @@ from caf_video.training.image_description import ImageDescription
 
 KEY = "caf_video"  # of our part of a Lightning checkpoint
 FORMAT = 2
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 # The trainings there are; the main files of conf/ have the same names.
 RECURRENT, RETRIEVAL, CLASSIFIER = KINDS = ("recurrent", "retrieval", "classifier")
@@ -141,9 +142,9 @@ def load_run(run: str | Path) -> ClipRun | ImageRun:
     """
     path = Path(run)
     if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
+        path = path / "checkpoints" / BEST
         if not path.is_file():
-            last = path.with_name("last.ckpt")
+            last = path.with_name(LAST)
             mend = (
                 f"it stopped before its first validation: name {last} to use it as it is"
                 if last.is_file()
@@ -304,7 +305,7 @@ def _require_plain(record: RunRecord) -> None:
     )  # fmt: skip
     texts = [*record.label_names, *record.hyperparameters, *record.config, *clips, *clips.values()]
     if record.kind == RECURRENT:
-        texts.append(record.config["features"])
+        texts.append(record.config.get("features", ""))
     if not all(isinstance(value, kind) for value, kind in types) or not all(
         isinstance(text, str) for text in texts
     ):

@@ -9,7 +9,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from caf_video.files import written_whole
 from caf_video.training.callbacks import TrainingError
-from caf_video.training.checkpoint import read_checkpoint
+from caf_video.training.checkpoint import LAST, read_checkpoint
 
 
 class WholeCheckpoints(CheckpointIO):
@@ -27,11 +27,11 @@ class WholeCheckpoints(CheckpointIO):
         Raises:
             TrainingError: It cannot be written; the one before stays.
         """
+        file = Path(path)
         content = io.BytesIO()  # for what torch writes to a file, it says of no error which it was
         torch.save(checkpoint, content)
-        with written_whole(
-            Path(path), TrainingError, again="go on with ckpt_path=last", synced=True
-        ) as part:
+        again = "go on with ckpt_path=last" if (file.parent / LAST).exists() else "begin again"
+        with written_whole(file, TrainingError, again=again, synced=True) as part:
             part.write_bytes(content.getbuffer())
 
     def load_checkpoint(

@@ -8,6 +8,7 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,10 +22,12 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from caf_video.errors import InputError
 from caf_video.files import (
+    is_of_the_system,
     is_ours,
     make_writable_folder,
     require_ours,
@@ -33,6 +36,8 @@ from caf_video.files import (
 )
 from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
 from caf_video.training.checkpoint import (
+    BEST,
+    LAST,
     CheckpointError,
     DamagedCheckpointError,
     Description,
@@ -67,6 +72,8 @@ _FREE = (
 )
 
 logger = logging.getLogger(__name__)
+
+_GO_ON = "run the same command, with ckpt_path=last if there is a last.ckpt"
 
 _REFRESHES_PER_SECOND = 4  # of the progress bar: Lightning's 100 cost more than the training
 
@@ -115,7 +122,7 @@ class RunFolder:
             InputError: `ckpt_path` is something else.
         """
         folder = Path(folder)
-        last = folder / "checkpoints" / "last.ckpt"
+        last = folder / "checkpoints" / LAST
         config_file = folder / "config.yaml"
         if ckpt_path not in (None, "last"):
             raise InputError(f"ckpt_path={ckpt_path}: it is 'last', to go on, or null, to begin")
@@ -220,16 +227,25 @@ def train_run(
         except (TypeError, ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         with checkpoints.interruptible():
-            trainer.fit(module, datamodule=data, ckpt_path=run.last)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=run.last)
+            except OSError as error:  # of a logger, say
+                if not is_of_the_system(error):
+                    raise
+                raise unwritable(
+                    Path(error.filename or run.path), error, TrainingError, again=_GO_ON
+                ) from error
 
 
 def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint to go on from, and what it holds: best.ckpt, where last.ckpt is damaged.
+    """The checkpoint to go on from, and what it holds.
+
+    Where last.ckpt is damaged, best.ckpt takes its place.
 
     Raises:
         CheckpointError: Neither can be used.
     """
-    last, best = (folder / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
     try:
         return last, read_checkpoint(last)
     except DamagedCheckpointError as error:
@@ -242,7 +258,15 @@ def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
             raise CheckpointError(f"{error}, and so is best.ckpt: {begin}") from error
         step = checkpoint["global_step"]
         logger.warning("%s: going on from best.ckpt, of step %d", error, step)
-        return best, checkpoint
+        with written_whole(last, TrainingError, synced=True) as part:
+            shutil.copyfile(best, part)
+        return last, checkpoint
+
+
+def is_first_process() -> bool:
+    """Whether this is the one that writes, of the processes that train in parallel, if several."""
+    rank: int = rank_zero_only.rank
+    return rank == 0
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +252,48 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(
     assert found == expected
     assert path.with_suffix(".md").read_text() == whole.markdown()
     assert [path.name for path in tmp_path.glob(".*")] == [RECORD]  # no part is left
+
+
+def test_a_pass_that_stopped_before_its_table_ends_and_damaged_parts_are_made_again(
+    root: Path, embedder: ExplainedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caf_video.pipeline.localize.measure.IMAGES_AT_ONCE", 3)
+    path = tmp_path / "out.json"
+
+    def stops(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def stopped() -> list[Path]:
+        with monkeypatch.context() as patch:
+            patch.setattr("caf_video.pipeline.localize.stage.write_json", stops)
+            with pytest.raises(KeyboardInterrupt):
+                localize("folder", root, embedder, json=path, methods=["l2-caf"])
+        return sorted(tmp_path.glob(".*.parts/*.safetensors"))
+
+    def images_of_the_rest() -> int:
+        with Calls(embedder) as calls:
+            localize("folder", root, embedder, json=path, methods=["l2-caf"])
+        return calls.images
+
+    assert len(stopped()) == 4
+    assert images_of_the_rest() == 0
+    wanted = json.loads(path.read_text())
+    spoils: list[Callable[[list[Path]], object]] = [
+        lambda parts: parts[1].write_bytes(b""),
+        lambda parts: parts[1].write_bytes(parts[1].read_bytes()[:-1]),
+        lambda parts: parts[1].write_bytes(parts[3].read_bytes()),  # fewer of its images have boxes
+    ]
+    for spoil in spoils:
+        path.unlink()
+        path.with_suffix(".md").unlink()
+        spoil(stopped())
+        assert images_of_the_rest() == 3
+        found = json.loads(path.read_text())
+        assert found | {"seconds": 0} == wanted | {"seconds": 0}
+    path.unlink()
+    stopped()
+    (root / "04.png").touch()  # another file now: nothing of the pass before is used
+    assert images_of_the_rest() == 12
 
 
 def test_other_processes_measure_the_same(

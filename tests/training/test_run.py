@@ -3,6 +3,9 @@
 import copy
 import errno
 import math
+import os
+import resource
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -238,6 +241,71 @@ def test_a_full_disk_is_named_and_what_was_saved_is_whole(
     assert load_run(tmp_path).step == LENGTH
     run_training(tmp_path, store_folder, resume=True)
     assert_same_end(tmp_path, finished)
+
+
+@pytest.mark.parametrize("size", [100, 20_000], ids=["metrics", "checkpoint"])
+def test_a_disk_that_takes_no_more_is_one_line_and_the_run_can_begin_or_go_on(
+    assert_same_end, store_folder, finished, tmp_path, size
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(TripletLoss):
+        calls = 0
+
+        def forward(self, embeddings, labels):
+            self.calls += 1
+            if self.calls == LENGTH + 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+            return super().forward(embeddings, labels)
+
+    try:
+        with pytest.raises(CafVideoError, match=r"^cannot write [^\n]*: File too large; free some"):
+            run_training(tmp_path, store_folder, loss=Filling())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_run(tmp_path).step == LENGTH
+    run_training(tmp_path, store_folder, resume=True)
+    assert_same_end(tmp_path, finished)
+    assert not [path for path in tmp_path.rglob("*.part*")]
+
+
+def test_a_damaged_last_checkpoint_leaves_the_best_to_go_on_from(
+    assert_same_end, store_folder, finished, tmp_path, caplog
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    last, best = (run / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+    last.write_bytes(last.read_bytes()[:5000])
+    run_training(run, store_folder, resume=True)
+    assert f"{last} is damaged" in caplog.text and "going on from best.ckpt, of step" in caplog.text
+    assert_same_end(run, finished)
+    last.write_bytes(b"")
+    best.write_bytes(b"")
+    message = refused(CheckpointError, run, store_folder, resume=True)
+    assert message.endswith(
+        f"to begin again, delete {run}/checkpoints and leave out ckpt_path=last"
+    )
+    best.unlink()
+    assert "there is no best.ckpt" in refused(CheckpointError, run, store_folder, resume=True)
+
+
+def test_checkpoints_are_written_in_the_runs_own_folder(
+    store_folder, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    seen: list[set[str]] = []
+    sync = os.fsync
+
+    def watched(file: int) -> None:
+        seen.append(
+            {path.name.split(".")[1] for path in tmp_path.rglob("checkpoints/.*.part.ckpt")}
+        )
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    run_training(tmp_path / "run", store_folder, epochs=1)
+    assert seen == [{"best"}, {"last"}]
 
 
 def refused(kind: type[CafVideoError], *arguments, **settings) -> str:

@@ -107,7 +107,7 @@ def localize(
         "sweeps": sweeps
     }
     if json is not None:  # now, and not after the pass
-        require_writable(json, json.with_suffix(".md"))
+        require_writable(json, json.with_suffix(".md"), failure=InputError)
     if pictures is not None:
         require_writable(pictures / "curves.png")
     parts = Parts(json, settings | {"images": [_identity(image) for image in images]})
