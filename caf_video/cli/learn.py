@@ -10,6 +10,7 @@ from rich.table import Table
 
 from caf_video.cli.console import one_line_failures, out, show, track
 from caf_video.files import require_writable
+from caf_video.shards import is_first_process
 
 if TYPE_CHECKING:
     from caf_video.pipeline.embed import EmbeddedSplit
@@ -31,9 +32,15 @@ def train(context: typer.Context) -> None:
     from caf_video.pipeline.train import train as train_from_config
 
     def task(config: DictConfig) -> None:
+        # Lightning starts further processes by the name of this one's file, which says no `train`;
+        # and by the module that is run, where one is.
+        sys.argv[0] = str(Path(__file__).with_name("train_process.py"))
+        sys.modules["__main__"].__spec__ = None
         # Here, for Hydra would print a traceback of its own.
         with one_line_failures():
             run = train_from_config(config)
+        if not is_first_process():
+            return
         out.print(f"Run: {run}", soft_wrap=True)
         measured = f"caf-video evaluate {run}"
         if config.kind != "recurrent":

@@ -27,6 +27,7 @@ from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
+from caf_video.shards import is_first_process
 from caf_video.training import (
     CLASSIFIER,
     KINDS,
@@ -39,7 +40,6 @@ from caf_video.training import (
     RunFolder,
     TrainingError,
     TrainingModule,
-    is_first_process,
     read_metrics,
     train_run,
 )
@@ -91,18 +91,25 @@ def _train(
         ckpt_path=choices["ckpt_path"],
         training_clips=data.training_clips,
     )
-    if isinstance(data, ImageDataModule):
+    if isinstance(data, ImageDataModule) and is_first_process():
         _tell_skipped(data.images, run.path / "skipped.txt")
     torch.manual_seed(choices["seed"])  # the network's first weights; batches have the same seed
     module = _module(config, choices, data, new=run.last is None)
-    train_run(
-        run,
-        module,
-        data,
-        make_trainer=build(config, "trainer"),
-        loggers=list(build(config, "logger").values()),
-        progress_bar=choices["progress_bar"],
-    )
+    first = is_first_process()
+    try:
+        train_run(
+            run,
+            module,
+            data,
+            make_trainer=build(config, "trainer"),
+            loggers=list(build(config, "logger").values()),
+            progress_bar=choices["progress_bar"],
+        )
+    except Interrupted:
+        if first:
+            raise
+    if not first:
+        return run.path
     references = {module.metric: {"chance": _chance(choices, data)}} if data.validates else {}
     write_image(run.path / "curves.png", curves(run.path, references))
     return run.path
@@ -124,7 +131,8 @@ def script(config_name: str) -> None:
         except CafVideoError as error:
             print(error, file=sys.stderr)
             raise SystemExit(130 if isinstance(error, Interrupted) else 2) from error
-        print(f"Trained: {run}")
+        if is_first_process():
+            print(f"Trained: {run}")
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
