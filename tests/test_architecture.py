@@ -42,6 +42,7 @@ INWARD: dict[str, set[str]] = {
 LEAVES = {
     *("errors", "escapes", "files", "file_names", "reading"),
     *("processes", "configuration", "clock"),
+    "shards",
 }
 MEETING = {"pipeline", "cli", "__init__", "__main__"}  # where rooms meet: they import all
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from caf_video.cli.console import out, show, track
 from caf_video.files import require_writable
+from caf_video.shards import is_first_process
 
 Split = Annotated[
     str,
@@ -37,7 +38,13 @@ def train(context: typer.Context) -> None:
     from caf_video.pipeline.train import train as train_from_config
 
     def task(config: DictConfig) -> None:
+        # Lightning starts further processes by the name of this one's file, which says no `train`;
+        # and by the module that is run, where one is.
+        sys.argv[0] = str(Path(__file__).with_name("train_process.py"))
+        sys.modules["__main__"].__spec__ = None
         run = train_from_config(config)
+        if not is_first_process():
+            return
         out.print(f"Run: {run}", soft_wrap=True)
         measured = f"caf-video evaluate {run}"
         if config.kind != "recurrent":

@@ -28,6 +28,7 @@ from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
+from caf_video.shards import is_first_process
 from caf_video.training import (
     CLASSIFIER,
     KINDS,
@@ -40,7 +41,6 @@ from caf_video.training import (
     RunFolder,
     TrainingError,
     TrainingModule,
-    is_first_process,
     read_metrics,
     train_run,
 )
@@ -92,18 +92,25 @@ def _train(
         ckpt_path=choices["ckpt_path"],
         training_clips=data.training_clips,
     )
-    if isinstance(data, ImageDataModule):
+    if isinstance(data, ImageDataModule) and is_first_process():
         _tell_skipped(data.images, run.path / "skipped.txt")
     torch.manual_seed(choices["seed"])  # the network's first weights; batches have the same seed
     module = _module(config, choices, data, new=run.last is None)
-    train_run(
-        run,
-        module,
-        data,
-        make_trainer=build(config, "trainer"),
-        loggers=list(build(config, "logger").values()),
-        progress_bar=choices["progress_bar"],
-    )
+    first = is_first_process()
+    try:
+        train_run(
+            run,
+            module,
+            data,
+            make_trainer=build(config, "trainer"),
+            loggers=list(build(config, "logger").values()),
+            progress_bar=choices["progress_bar"],
+        )
+    except Interrupted:
+        if first:
+            raise
+    if not first:
+        return run.path
     references = {module.metric: {"chance": _chance(choices, data)}} if data.validates else {}
     write_image(run.path / "curves.png", curves(run.path, references))
     return run.path
@@ -120,7 +127,9 @@ def script(config_name: str) -> None:
     """All that a script of `train/` does: Hydra's command line, and one line where it fails."""
 
     def task(config: DictConfig) -> None:
-        print(visible(f"Trained: {train(config)}"))
+        run = train(config)
+        if is_first_process():
+            print(visible(f"Trained: {run}"))
 
     try:
         run_command(task, sys.argv[1:], config_name)

@@ -31,7 +31,7 @@ from caf_video.training.image_description import ImageDescription
 from caf_video.training.image_pixels import ImagePixels
 from caf_video.training.loggers import LoggerError, MetricsFile, read_metrics
 from caf_video.training.module import ClassifierModule, EmbeddingModule, TrainingModule
-from caf_video.training.run import RunFolder, is_first_process, train_run
+from caf_video.training.run import RunFolder, train_run
 
 __all__ = [
     "CLASSIFIER",
@@ -59,7 +59,6 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "TrainingModule",
-    "is_first_process",
     "load_clip_run",
     "load_image_run",
     "load_run",

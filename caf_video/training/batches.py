@@ -31,8 +31,10 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, positions: Sequence[int], random: np.random.Generator | None) -> Tensor:
-        """Inputs of some samples; what is drawn of each is drawn by `random`, None draws nothing.
+    def batch(
+        self, positions: Sequence[int], randoms: Sequence[np.random.Generator] | None
+    ) -> Tensor:
+        """Inputs of some samples, each drawn by its own generator; None draws nothing.
 
         Raises:
             CafVideoError: A sample cannot be read.
@@ -93,8 +95,8 @@ class TrainingBatches:
     """The batches of a sampler; a pass is an epoch, and the next one goes on from there.
 
     Batch and what is drawn of its samples depend on the seed and the batch's number alone, however
-    many processes make it. So training that stops goes on with the very batches it would have had.
-    The number is the state that a checkpoint saves.
+    many processes make it or share it. So training that stops goes on with the very batches it
+    would have had. The number is the state that a checkpoint saves.
 
     Args:
         samples: Of the training split.
@@ -103,7 +105,8 @@ class TrainingBatches:
         seed: Of what is drawn of a sample.
         workers: Processes that make batches ahead, of samples that do not write over the last
             batch; 0 makes them here.
-        rank, world_size: Which of several trainings in parallel this is; each has other batches.
+        rank, world_size: Which of the processes this is that share each batch: it has every
+            `world_size`-th sample from the `rank`-th on.
     """
 
     def __init__(
@@ -131,8 +134,7 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[Batch]:
         left = len(self) - self._given % len(self)
         places = range(self._given, self._given + left)
-        numbers = [place * self._world_size + self._rank for place in places]
-        for batch in _made(self._batch, numbers, self._workers):
+        for batch in _made(self._batch, places, self._workers):
             self._given += 1
             yield batch
 
@@ -146,23 +148,40 @@ class TrainingBatches:
 
     def _batch(self, number: int) -> Batch:
         positions = self._sampler.batch(number)
-        random = np.random.default_rng((self._seed, 1, number))
-        chosen = torch.as_tensor(positions)
-        return Batch(self._samples.batch(positions, random), self._labels[chosen], chosen)
+        places = range(len(positions))[self._rank :: self._world_size]
+        if not places:
+            raise InputError(
+                f"a batch of {len(positions)} samples cannot be shared by {self._world_size} "
+                "processes: train with fewer, or on larger batches"
+            )
+        mine = [positions[place] for place in places]
+        randoms = [np.random.default_rng((self._seed, 1, number, place)) for place in places]
+        inputs, chosen = self._samples.batch(mine, randoms), torch.as_tensor(mine)
+        return Batch(inputs, self._labels[chosen], chosen)
 
 
 class EvaluationBatches:
     """All samples in order, with nothing drawn.
+
+    Processes that share them have equally many: of a few, the first samples again.
 
     Args:
         samples: Of a split.
         labels: Of each, as a position among the label names.
         batch_size: Samples at once.
         workers: As of `TrainingBatches`.
+        rank, world_size: As of `TrainingBatches`.
     """
 
     def __init__(
-        self, samples: Samples, labels: Sequence[int], *, batch_size: int, workers: int = 0
+        self,
+        samples: Samples,
+        labels: Sequence[int],
+        *,
+        batch_size: int,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batches of {batch_size} samples: wanted 1 or more")
@@ -170,16 +189,18 @@ class EvaluationBatches:
         self._labels = torch.as_tensor(labels)
         self._batch_size = batch_size
         self._workers = workers
+        share = -(-len(samples) // world_size)
+        self._positions = torch.arange(share) * world_size + rank
+        self._positions %= max(1, len(samples))
 
     def __len__(self) -> int:
-        return -(-len(self._samples) // self._batch_size)
+        return -(-len(self._positions) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         return _made(self._batch, range(len(self)), self._workers)
 
     def _batch(self, number: int) -> Batch:
-        first = number * self._batch_size
-        positions = torch.arange(first, min(first + self._batch_size, len(self._samples)))
+        positions = self._positions[number * self._batch_size :][: self._batch_size]
         inputs = self._samples.batch(positions.tolist(), None)
         return Batch(inputs, self._labels[positions], positions)
 

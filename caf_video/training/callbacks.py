@@ -4,7 +4,7 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,10 @@ from caf_video.training.checkpoint import BEST, KEY, LAST, RunRecord, plain_reco
 
 logger = logging.getLogger(__name__)
 
+FROM_SCHEDULERS = [signal.SIGTERM]
+if hasattr(signal, "SIGUSR1"):  # not on Windows
+    FROM_SCHEDULERS.append(signal.SIGUSR1)
+
 
 class TrainingError(CafVideoError):
     """A training that cannot begin, or cannot go on."""
@@ -33,37 +37,45 @@ class RunCheckpoints(pl.Callback):
     """Saves last.ckpt after every epoch, and best.ckpt when its metric is the best so far.
 
     Of equally good epochs, which are common where few samples are validated, the later one is kept:
-    it has trained for longer, at a lower learning rate. So it is where nothing is validated. Ctrl-C
-    lets the batch end, saves last.ckpt and raises TrainingInterrupted; a second one stops at once.
+    it has trained for longer, at a lower learning rate. So it is where nothing is validated.
+
+    Ctrl-C, SIGTERM and SIGUSR1, what schedulers send before they kill, let the batch end, save
+    last.ckpt and raise TrainingInterrupted. Of several processes any one may hear it: they agree
+    between two steps. A second Ctrl-C stops at once.
 
     Args:
         folder: Of the checkpoints.
         record: What they say of the run.
         metric: Name of what is logged of the validation samples; None where there are none.
+        signals: Other than Ctrl-C, to hear.
     """
 
-    def __init__(self, folder: Path, record: RunRecord, *, metric: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: RunRecord,
+        *,
+        metric: str | None,
+        signals: Sequence[int] = FROM_SCHEDULERS,
+    ) -> None:
         self._last, self._best = folder / LAST, folder / BEST
         self._record = record
         self._metric = metric
+        self._signals = signals
         self._best_so_far = -math.inf
         self._found: float | None = None  # of the epoch that ends, if it was validated
-        self._interrupted = False
+        self._heard = False  # a signal, in this process
+        self._ends = False  # for one of the processes heard one
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Hear Ctrl-C while the context lasts; only a main thread can."""
+        """Hear signals while the context lasts; only a main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = signal.getsignal(signal.SIGINT)
-
-        def hear(number: int, frame: FrameType | None) -> None:
-            self._interrupted = True
-            # Not the previous one: a job in the background was started with SIGINT ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        signal.signal(signal.SIGINT, hear)
+        heard = [signal.SIGINT, *self._signals]
+        previous = {number: signal.getsignal(number) for number in heard}
+        self._listen(heard)
         try:
             yield
         except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the one into the other
@@ -71,7 +83,27 @@ class RunCheckpoints(pl.Callback):
                 "interrupted at once: ckpt_path=last goes on from the last checkpoint, if any"
             ) from error
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hear them here, too, where Lightning has put its own handler in, or started a process.
+
+        Its handler of SIGTERM tells the other processes, and waits for them, in the middle of a
+        step.
+        """
+        if threading.current_thread() is threading.main_thread():
+            self._listen(self._signals)
+
+    def _listen(self, signals: Sequence[int]) -> None:
+        def hear(number: int, frame: FrameType | None) -> None:
+            self._heard = True
+            if number == signal.SIGINT:
+                # Not the previous one: a job in the background was started with SIGINT ignored.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        for number in signals:
+            signal.signal(number, hear)
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
@@ -92,15 +124,16 @@ class RunCheckpoints(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """On Ctrl-C, save."""
-        if self._interrupted:
+        """Where a process was told to end, save."""
+        self._ends = trainer.strategy.reduce_boolean_decision(self._heard, all=False)
+        if self._ends:
             self._save(trainer, self._last)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """On Ctrl-C, stop: not where it saves, for there the batch's numbers are not logged yet."""
-        if self._interrupted:
+        """Then stop: not where it saves, for there the batch's numbers are not logged yet."""
+        if self._ends:
             raise TrainingInterrupted(
                 f"interrupted after step {trainer.global_step}: "
                 "the same command with ckpt_path=last goes on from there"
@@ -177,7 +210,7 @@ class ProgressLines(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Say how far it is, if it is time."""
-        if self._began is None:
+        if self._began is None or not trainer.is_global_zero:
             return
         line = self._began.line(trainer.global_step)
         if line is not None:

@@ -11,6 +11,8 @@ from caf_video.files import written_whole
 from caf_video.training.callbacks import TrainingError
 from caf_video.training.checkpoint import LAST, read_checkpoint
 
+_OF_SPAWN = ".temp.ckpt"  # how ddp_spawn of Lightning brings weights back to the main process
+
 
 class WholeCheckpoints(CheckpointIO):
     """Writes a checkpoint beside the one before, and gives it the name once the disk has it.
@@ -42,6 +44,8 @@ class WholeCheckpoints(CheckpointIO):
         Raises:
             CheckpointError: It is missing, damaged or something else.
         """
+        if Path(path).name == _OF_SPAWN:
+            return dict(torch.load(path, weights_only=True))
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:

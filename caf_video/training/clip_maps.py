@@ -40,12 +40,15 @@ class ClipMaps:
         """Whether the maps are held in memory."""
         return bool(self._held)
 
-    def batch(self, positions: Sequence[int], random: np.random.Generator | None) -> Tensor:
+    def batch(
+        self, positions: Sequence[int], randoms: Sequence[np.random.Generator] | None
+    ) -> Tensor:
         """Maps of some clips, float32 (b, t, c, h, w): the buffer that the next batch reuses.
 
         Args:
             positions: Of the clips in the list.
-            random: Draws one candidate frame for every segment; None takes the middle one.
+            randoms: Of each clip, to draw one candidate frame for every segment; None takes the
+                middle one.
         """
         # A fresh tensor of this size costs as much as the products that are made with it: the
         # system hands its pages out one by one.
@@ -55,10 +58,10 @@ class ClipMaps:
         for row, position in enumerate(positions):
             maps = self._held[position] if self._held else self._read(position)
             timesteps, candidates = maps.shape[:2]
-            if random is None:
+            if randoms is None:
                 chosen = np.full(timesteps, candidates // 2)
             else:
-                chosen = random.integers(candidates, size=timesteps)
+                chosen = randoms[row].integers(candidates, size=timesteps)
             for timestep, candidate in enumerate(chosen):
                 out[row, timestep] = maps[timestep, candidate]  # float16 becomes float32 here
         return out.movedim(4, 2)

@@ -66,8 +66,7 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
             self._sampler(),
             seed=self._seed,
             workers=self._workers,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
+            **self._process(),
         )
         if self._resumed:
             self._batches.load_state_dict(self._resumed)
@@ -99,7 +98,14 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
             self._positions_of(self.labels(split)),
             batch_size=self._evaluation_batch_size,
             workers=self._workers,
+            **self._process(),
         )
+
+    def _process(self) -> dict[str, int]:
+        """Which of the processes this is that share the batches, and how many there are."""
+        if not self.trainer:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
     def _positions_of(self, labels: Sequence[str]) -> list[int]:
         position = {label: number for number, label in enumerate(self.label_names)}

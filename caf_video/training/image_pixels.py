@@ -48,22 +48,24 @@ class ImagePixels:
         """Whether the pixels are held in memory."""
         return len(self._held) > 0
 
-    def batch(self, positions: Sequence[int], random: np.random.Generator | None) -> Tensor:
+    def batch(
+        self, positions: Sequence[int], randoms: Sequence[np.random.Generator] | None
+    ) -> Tensor:
         """Input of some images, float32 (b, 3, *size), channels last in memory.
 
         Args:
             positions: Of the images in the list.
-            random: Draws a window of each, mirrored or not; None takes the centre.
+            randoms: Of each image, to draw a window, mirrored or not; None takes the centre.
 
         Raises:
             ImageError: An image cannot be read.
         """
         rows = []
-        for position in positions:
+        for row, position in enumerate(positions):
             pixels = self._held[position] if self.in_memory else self._read(position)
             image = pixels.movedim(2, 0)  # (3, height, width)
-            if random is not None:
-                image = random_window(image, self._preprocessing.size, random)
+            if randoms is not None:
+                image = random_window(image, self._preprocessing.size, randoms[row])
             rows.append(image.movedim(0, 2))
         return self._preprocessing.finish(torch.stack(rows).movedim(3, 1))
 

@@ -63,6 +63,8 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def save(self) -> None:
+        if not self._rows:  # those of ddp_spawn are in another process
+            return
         names = sorted({name for row in self._rows.values() for name in row})
         text = io.StringIO()
         writer = csv.DictWriter(text, ["step", *names], lineterminator="\n")

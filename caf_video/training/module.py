@@ -20,6 +20,15 @@ OptimizerFactory = Callable[..., dict[str, Any]]
 """Called with a network and the number of steps; with `loss`, too, if that has parameters."""
 
 
+def _divided() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _processes() -> int:
+    """How many processes train this together."""
+    return torch.distributed.get_world_size() if _divided() else 1
+
+
 class RankingLoss(Protocol):
     """A loss of raw embeddings (b, d) and labels (b,).
 
@@ -65,7 +74,8 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Batch, batch_number: int) -> None:
         """Log the learning rate of the step, and seed it: a resumed training draws the same."""
-        torch.manual_seed(self._seed * 1_000_003 + self.global_step)
+        rank = torch.distributed.get_rank() if _divided() else 0
+        torch.manual_seed(self._seed * 1_000_003 + self.global_step + (rank << 40))
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def validation_step(self, batch: Batch, batch_number: int) -> None:
@@ -80,15 +90,15 @@ class TrainingModule(pl.LightningModule, ABC):
         """
         outputs, labels, positions = map(torch.cat, zip(*self._validated, strict=True))
         self._validated.clear()
-        if self.trainer.world_size > 1:
+        if _processes() > 1:
             outputs, labels, positions = (
                 cast(Tensor, self.all_gather(values)).flatten(0, 1)
                 for values in (outputs, labels, positions)
             )
         first = {position: row for row, position in reversed([*enumerate(positions.tolist())])}
-        rows = torch.tensor(sorted(first.values()), device=outputs.device)
+        rows = torch.tensor([first[position] for position in sorted(first)], device=outputs.device)
         found = self._measure(outputs[rows].float(), labels[rows], positions[rows])
-        self.log(self.metric, found, prog_bar=True)
+        self.log(self.metric, found, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """What the factory makes."""
@@ -106,6 +116,24 @@ class TrainingModule(pl.LightningModule, ABC):
     def _steps(self) -> int:
         """Those of the schedule."""
         return int(self.trainer.estimated_stepping_batches) - self.schedule_began
+
+    def _share_sizes(self, share: Tensor) -> Tensor:
+        """How many rows of the batch each process has, (processes,)."""
+        return cast(Tensor, self.all_gather(torch.tensor(len(share), device=share.device)))
+
+    def _whole_batch(self, share: Tensor) -> Tensor:
+        """The rows (n, …) of a whole batch, in its order, of each process's share (b, …).
+
+        Gradients flow back to every process's own rows, from the losses of all processes.
+        """
+        if _processes() == 1:
+            return share
+        sizes = self._share_sizes(share)
+        missing = int(sizes.max()) - len(share)
+        padded = torch.cat([share, share[:1].detach().expand(missing, *share.shape[1:])])
+        every = cast(Tensor, self.all_gather(padded, sync_grads=share.requires_grad))
+        # Process r has rows r, r + processes, …: side by side they are in order, padding is last.
+        return every.transpose(0, 1).flatten(0, 1)[: int(sizes.sum())]
 
     @abstractmethod
     def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:
@@ -158,11 +186,15 @@ class EmbeddingModule(TrainingModule):
         return self._make_optimizer(self.model, self._steps(), loss=self.loss)
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
-        """The loss of a batch."""
-        embeddings = self.model(batch.inputs)
+        """The loss of a batch, in every process that of the whole one.
+
+        Gathering adds up the gradients of all processes' losses, and DistributedDataParallel takes
+        their mean: what is left is the gradient of the one loss, as if one process had it all.
+        """
+        embeddings = self._whole_batch(self.model(batch.inputs))
         if not embeddings.isfinite().all():
             return embeddings.sum()  # no number either: `RunCheckpoints` stops and says what helps
-        labels = batch.labels
+        labels = self._whole_batch(batch.labels)
         if self._renumber:
             labels = torch.searchsorted(self.classes, labels)
         loss = self.loss(embeddings, labels)
@@ -192,10 +224,16 @@ class ClassifierModule(TrainingModule):
     model: ImageNetwork
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
-        """The cross-entropy of a batch, summed over the classifiers."""
+        """The cross-entropy of a batch, summed over the classifiers; as one process would have it.
+
+        A share counts by its size, for a batch need not divide evenly.
+        """
         branches = self.model.training_logits(batch.inputs, batch.labels)
         loss = torch.stack([cross_entropy(logits, batch.labels) for logits in branches]).sum()
-        self.log("loss", loss, prog_bar=True)
+        if _processes() > 1:
+            mean_size = int(self._share_sizes(batch.labels).sum()) / _processes()
+            loss = loss * (len(batch.labels) / mean_size)
+        self.log("loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def _measure(self, outputs: Tensor, labels: Tensor, positions: Tensor) -> float:

@@ -8,13 +8,13 @@ RUN/checkpoints/last.ckpt    where `ckpt_path=last` goes on
 
 import logging
 import os
+import re
 import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +22,9 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.multiprocessing import ProcessRaisedException
 
 from caf_video.errors import InputError
 from caf_video.files import (
@@ -34,7 +35,14 @@ from caf_video.files import (
     unwritable,
     written_whole,
 )
-from caf_video.training.callbacks import ProgressLines, RunCheckpoints, TrainingError
+from caf_video.shards import is_first_process
+from caf_video.training.callbacks import (
+    FROM_SCHEDULERS,
+    ProgressLines,
+    RunCheckpoints,
+    TrainingError,
+    TrainingInterrupted,
+)
 from caf_video.training.checkpoint import (
     BEST,
     LAST,
@@ -112,6 +120,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Make the folder of a new training, or find where one stopped, and write config.yaml.
 
+        Of several processes that train together, the first does.
+
         A finished training goes on where `trainer.max_epochs` is larger: optimizer and schedule
         begin anew for the epochs that are added. A folder whose training stopped before its first
         checkpoint is as good as a new one.
@@ -169,6 +179,8 @@ class RunFolder:
                     "trained on for %d more epoch(s): optimizer and learning rate begin anew for "
                     "these, from the weights of step %d", added, step,
                 )  # fmt: skip
+        if not is_first_process():
+            return run
         try:
             make_writable_folder(last.parent)
         except OSError as error:
@@ -220,8 +232,13 @@ def train_run(
         training_sha256=digest_of_clips(data.training_clips),
         features_from_run=_way(run.path, run.config.get("features")),
     )
+    plugins = [*(getattr(make_trainer, "keywords", {}).get("plugins") or [])]
+    requeues = any(isinstance(one, SLURMEnvironment) and one.auto_requeue for one in plugins)
     checkpoints = RunCheckpoints(
-        run.path / "checkpoints", record, metric=module.metric if data.validates else None
+        run.path / "checkpoints",
+        record,
+        metric=module.metric if data.validates else None,
+        signals=[] if requeues else FROM_SCHEDULERS,  # Lightning saves, and requeues the job
     )
     unvalidated: dict[str, Any] = {} if data.validates else {"limit_val_batches": 0}
     terminal = sys.stderr.isatty() or sys.stdout.isatty()
@@ -229,14 +246,14 @@ def train_run(
     if progress_bar and terminal:
         bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)]
     elif progress_bar:
-        bar = [ProgressLines(partial(print, file=sys.stderr, flush=True))]
+        bar = [ProgressLines(_say)]
     with _quiet_lightning():
         try:
             trainer = make_trainer(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
                 callbacks=[checkpoints, *bar],
-                plugins=[WholeCheckpoints()],
+                plugins=[*plugins, WholeCheckpoints()],
                 enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,
                 enable_checkpointing=False,  # ours saves
@@ -249,12 +266,22 @@ def train_run(
         with checkpoints.interruptible():
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=run.last)
+            except ProcessRaisedException as error:  # of a process of ddp_spawn
+                told = re.search(r"(\w+): (.*)\s*$", str(error))
+                kinds = {kind.__name__: kind for kind in (TrainingInterrupted, TrainingError)}
+                if told is None or told[1] not in kinds:
+                    raise
+                raise kinds[told[1]](told[2]) from error
             except OSError as error:  # of a logger, say
                 if not is_of_the_system(error):
                     raise
                 raise unwritable(
                     Path(error.filename or run.path), error, TrainingError, again=_GO_ON
                 ) from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -277,15 +304,12 @@ def _last_whole(folder: Path) -> tuple[Path, dict[str, Any]]:
         except DamagedCheckpointError:
             raise CheckpointError(f"{error}, and so is best.ckpt: {begin}") from error
         step = checkpoint["global_step"]
+        if not is_first_process():
+            return best, checkpoint
         logger.warning("%s: going on from best.ckpt, of step %d", error, step)
         with written_whole(last, TrainingError, synced=True) as part:
             shutil.copyfile(best, part)
         return last, checkpoint
-
-
-def is_first_process() -> bool:
-    """Whether this is the one that writes, of the processes that train in parallel, if several."""
-    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
@@ -299,6 +323,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning 2.6 with torch 2.15; nothing that a user could mend.
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            # Lightning's gathering, with torch 2.14.
+            warnings.filterwarnings("ignore", ".*all_gather is deprecated")
             # Frozen batch norm is, and was asked for.
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
             yield

@@ -119,9 +119,30 @@ def test_it_goes_on_from_any_batch_with_what_it_would_have_given(maps, stop) -> 
 
 
 def test_processes_share_the_batches_out(maps) -> None:
-    whole = copied(training(maps, length=8))
-    ranks = [copied(training(maps, rank=rank, world_size=2)) for rank in range(2)]
-    assert_same([batch for pair in zip(*ranks, strict=True) for batch in pair], whole)
+    whole = copied(training(maps))
+    shares = [copied(training(maps, rank=rank, world_size=4)) for rank in range(4)]
+    for rank, share in enumerate(shares):  # 2, 2, 1 and 1 of the six
+        assert_same(share, [tuple(part[rank::4] for part in batch) for batch in whole])
+
+
+def test_a_batch_is_not_shared_by_more_processes_than_it_has_samples(maps) -> None:
+    with pytest.raises(InputError, match="6 samples cannot be shared by 7 processes"):
+        next(iter(training(maps, rank=6, world_size=7)))
+
+
+@pytest.mark.parametrize("world", [1, 2, 4, 5])
+def test_processes_share_what_is_evaluated_and_all_have_as_many(maps, world) -> None:
+    shares = [
+        [
+            position
+            for batch in EvaluationBatches(maps, LABELS, batch_size=4, rank=rank, world_size=world)
+            for position in batch.positions.tolist()
+        ]
+        for rank in range(world)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    assert {position for share in shares for position in share} == set(range(18))
+    assert sum(map(len, shares)) - 18 < world
 
 
 def test_another_seed_draws_other_frames(maps) -> None:
@@ -178,9 +199,9 @@ class Noise:
     def __len__(self) -> int:
         return len(LABELS)
 
-    def batch(self, positions, random) -> torch.Tensor:
-        drawn = np.zeros(3) if random is None else random.random(3)
-        return torch.tensor([[position, *drawn] for position in positions])
+    def batch(self, positions, randoms) -> torch.Tensor:
+        drawn = [random.random(3) for random in randoms or ()] or np.zeros((len(positions), 3))
+        return torch.tensor([[place, *row] for place, row in zip(positions, drawn, strict=True)])
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -42,9 +42,9 @@ def test_what_is_drawn_is_a_window_of_the_enlarged_image_mirrored_or_not(images,
         for window in [enlarged[:, :, top : top + 32, left : left + 40]]
         for mirrored in (False, True)
     ]
-    random = np.random.default_rng(0)
+    randoms = [np.random.default_rng(seed) for seed in range(30)]
     seen = set()
-    for image in pixels.batch([3] * 30, random):
+    for image in pixels.batch([3] * 30, randoms):
         (found,) = [n for n, window in enumerate(windows) if torch.equal(image, window)]
         seen.add(found)
     assert len(seen) > 15
@@ -52,7 +52,9 @@ def test_what_is_drawn_is_a_window_of_the_enlarged_image_mirrored_or_not(images,
 
 def test_memory_and_disk_draw_the_same(images) -> None:
     held, read = (
-        ImagePixels(images, ENLARGED, memory_gb=gb).batch(range(18), np.random.default_rng(7))
+        ImagePixels(images, ENLARGED, memory_gb=gb).batch(
+            range(18), [np.random.default_rng(seed) for seed in range(18)]
+        )
         for gb in (1.0, 0.0)
     )
     assert torch.equal(held, read)
