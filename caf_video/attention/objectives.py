@@ -133,7 +133,7 @@ def _number(name: str | int, names: list[str]) -> int:
     near = [known for known in names if _plain(name) in _plain(known)]
     near += difflib.get_close_matches(name, names, n=5, cutoff=0.4)
     raise InputError(
-        f"no classes are called {name!r}"
+        f"no class is called {name!r}"
         + (f"; near it: {', '.join(list(dict.fromkeys(near))[:5])}" if near else "")
     )
 

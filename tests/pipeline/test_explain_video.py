@@ -134,7 +134,7 @@ def test_a_part_of_a_video_is_explained_in_each_format_with_its_time_and_class(
         ({"start_seconds": 1.0, "end_seconds": 1.0}, "no frame from 1 s to 1 s"),
         ({"fps": 0.0}, "0 frames a second"),
         ({"formats": ["avi"]}, "no format 'avi': mp4, gif, webp"),
-        ({"target": "right"}, "no classes are called 'right'"),
+        ({"target": "right"}, "no class is called 'right'"),
         ({"target": "7"}, "looks-left has 1 classes, none 7"),
     ],
 )

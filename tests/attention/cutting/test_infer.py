@@ -203,7 +203,7 @@ def test_targets_may_be_names_of_classes(knows) -> None:
             lambda target: grad_cam(model, x, layer="cnn", target=target),
         ):
             torch.testing.assert_close(ask(name), ask(number))
-    with pytest.raises(InputError, match=r"no classes are called 'cats'; near it: cat"):
+    with pytest.raises(InputError, match=r"no class is called 'cats'; near it: cat"):
         explain(model, x, layer="cnn", target="cats")
     del model.__dict__["config" if knows == "id2label" else "label_names"]
     with pytest.raises(InputError, match="knows no names of classes"):
