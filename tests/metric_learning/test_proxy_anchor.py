@@ -131,7 +131,7 @@ def test_the_proxies_are_drawn_by_the_seed_around_zero() -> None:
 @pytest.mark.parametrize(
     ("embeddings", "labels", "message"),
     [
-        (torch.eye(3), torch.tensor([0, 1, 5]), "labels from 0 to 5 with 5 proxies"),
+        (torch.eye(3), torch.tensor([0, 1, 5]), "labels from 0 to 5 with 5 proxies: wanted 0 to 4"),
         (torch.eye(3), torch.tensor([0, 1, -1]), "labels from -1 to 1 with 5 proxies"),
         (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "empty batch"),
         (torch.eye(3), torch.tensor([0, 1]), "wanted (3,)"),

@@ -175,3 +175,13 @@ def test_wrong_input_is_named() -> None:
         index.search(points, neighbours=0)
     with pytest.raises(InputError, match="the items of the index have none"):
         EmbeddingIndex(points).search(points, neighbours=1, query_ids=names(4))
+
+
+def test_groups_that_the_index_does_not_have_leave_nothing_out() -> None:
+    """And without groups of the queries none is left out, whatever the index knows."""
+    index = EmbeddingIndex(np.array([[0.0], [1.0], [2.0]]), groups=["p", "q", "p"])
+    query = np.array([[0.1]])
+    assert index.search(query, neighbours=3).positions.tolist() == [[0, 1, 2]]
+    for group, wanted in (("r", [0, 1, 2]), ("p", [1, -1, -1]), ("q", [0, 2, -1])):
+        found = index.search(query, neighbours=3, query_groups=[group])
+        assert found.positions.tolist() == [wanted]

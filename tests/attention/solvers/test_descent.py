@@ -135,6 +135,12 @@ def test_every_constraint_holds_on_every_grid(space, generator) -> None:
             assert (f > 0).all()
 
 
+def test_the_gaussian_of_mean_zero_lies_in_the_middle_of_any_grid() -> None:
+    f = constrain(torch.zeros(2, dtype=torch.float64), "gaussian", (4, 7))
+    torch.testing.assert_close(f, f.flip(0))
+    torch.testing.assert_close(f, f.flip(1))
+
+
 def test_the_gaussian_has_unit_variance_in_cells_about_its_mean() -> None:
     mean = torch.tensor([0.7, -1.2], dtype=torch.float64)
     f = constrain(mean, "gaussian", (21, 31))
