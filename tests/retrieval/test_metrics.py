@@ -7,9 +7,9 @@ from sklearn.metrics import normalized_mutual_info_score
 from torchmetrics.retrieval import RetrievalHitRate
 
 from caf_video.errors import InputError
-from caf_video.retrieval import metrics
 from caf_video.retrieval import (
     chance_recall,
+    metrics,
     nmi_across_groups,
     normalized_mutual_information,
     ranked_precision,
