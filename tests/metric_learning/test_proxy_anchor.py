@@ -52,6 +52,10 @@ def test_it_is_equation_4(generator, labels, alpha, margin) -> None:
     assert loss.item() == pytest.approx(by_loops(*batch, alpha=alpha, margin=margin), rel=1e-12)
 
 
+def test_a_margin_of_nothing_is_one() -> None:
+    assert ProxyAnchorLoss(3, 2, margin=0).margin == 0
+
+
 def module_with(proxies: torch.Tensor, **settings) -> ProxyAnchorLoss:
     loss = ProxyAnchorLoss(*proxies.shape, **settings).to(proxies.dtype)
     with torch.no_grad():

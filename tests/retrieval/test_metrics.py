@@ -319,6 +319,7 @@ def test_groups_are_held_out_one_by_one_or_in_ten_folds(monkeypatch, generator) 
     clusters = metrics._clusters
 
     def noted(rows, queries, count, seed):
+        assert seed == 0  # unless given
         held.append(len(queries))
         return clusters(rows, queries, count, seed)
 
