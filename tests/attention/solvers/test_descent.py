@@ -44,6 +44,7 @@ def test_the_table_of_presets_is_that_of_the_paper_and_its_codes() -> None:
     assert (paper.init, tf.init, pytorch.init) == ("uniform", "normal", "ones")
     assert (paper.mean_loss, tf.mean_loss, pytorch.mean_loss) == (False, True, True)
     assert (paper.tolerance, tf.tolerance, pytorch.tolerance) == (1e-5, 1e-4, 1e-6)
+    assert (paper.look_every, pytorch.look_every) == (1, 50)
     assert (tf.learning_rate, tf.last_learning_rate) == (0.5, 0.0)
     assert (pytorch.learning_rate, pytorch.last_learning_rate) == (0.5, 1e-5)
     assert (tf.max_steps, pytorch.max_steps) == (1000, 1000)
