@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -44,6 +45,8 @@ _OF_A_CHECKPOINT = (
     *("callbacks", "global_step", "epoch"),
 )
 
+MOST_SECONDS = 120.0  # that processes have to notice that one of them is gone
+NEEDED = ("extract", "train", "index")  # by other stages
 OUTCOMES = ("equal", "different", "refused")
 ELSEWHERE = Path("/dev/shm")  # another file system than that of the results, on Linux
 
@@ -55,10 +58,12 @@ class Stage:
     Attributes:
         command: Given the folder of a try, the arguments of `caf-video`.
         prepare: Puts into the folder of a try what the command works on there.
+        one_process: One of its processes is killed, drawn at random, and the others end themselves.
     """
 
     command: Callable[[Path], list[str]]
     prepare: Callable[[Path], None] = lambda folder: None
+    one_process: bool = False
 
 
 def stages(inputs: Path) -> dict[str, Stage]:
@@ -78,6 +83,12 @@ def stages(inputs: Path) -> dict[str, Stage]:
             *("model.channels=8", "model.hidden=8", "model.embedding_dim=8"),
         ]
 
+    index = inputs / "index" / "index"
+    drive = inputs / "videos" / "drive.mp4"
+
+    def divided(folder: Path) -> list[str]:
+        return [*train(folder), "trainer.devices=2", "trainer.strategy=ddp"]
+
     sessions = ["--train-sessions", "1", "--val-sessions", "0", "--test-sessions", "0"]
     extracted = ["--size", "64x96", "--precision", "float32", "--workers", "0"]
     localized = ["--backbone", "efficientnet_lite0", "--workers", "1", "--size", "96x96"]
@@ -91,6 +102,7 @@ def stages(inputs: Path) -> dict[str, Stage]:
             ]
         ),
         "train": Stage(train),
+        "train-ddp": Stage(divided, one_process=True),
         "evaluate --json": Stage(
             lambda folder: [
                 *("evaluate", str(folder / "run"), "--json", str(folder / "out.json"), *given)
@@ -102,6 +114,18 @@ def stages(inputs: Path) -> dict[str, Stage]:
                 *("explain", "--model", str(folder / "run"), "--out", str(folder / "out"), *given)
             ],
             own_run,
+        ),
+        "index": Stage(
+            lambda folder: [
+                *("index", str(run), str(drive), "--out", str(folder / "index"), *given),
+                *("--window", "1", "--step", "0.25"),
+            ]
+        ),
+        "search": Stage(
+            lambda folder: [
+                *("search", str(drive), "--start", "2", "--end", "3", "--timeline"),
+                *("--index", str(index), "--out", str(folder / "out")),
+            ]
         ),
         "localize": Stage(
             lambda folder: [
@@ -127,12 +151,21 @@ def write_videos(folder: Path) -> None:
                     writer.write(pixels)
             clips.append(Clip(path.stem, path, label, session=path.stem, split=split))
     write_manifest(clips, folder / "manifest.csv")
+    with VideoWriter(folder / "drive.mp4", fps=4) as writer:
+        for frame in range(48):
+            writer.write(np.full((64, 96, 3), 40 + 4 * frame, np.uint8))
 
 
-def run(command: list[str], *, kill_after: float | None = None) -> tuple[int | None, float, str]:
+def run(
+    command: list[str], *, kill_after: float | None = None, only_one: random.Random | None = None
+) -> tuple[int | None, float, str]:
     """Run a command of `caf-video` in a fork: exit code, seconds, and the last line it said.
 
-    The code is None if it was killed, which it is after so many seconds, with its processes.
+    The code is None if it was killed, which it is after so many seconds, with its processes; or,
+    with `only_one`, one of them that it draws.
+
+    Raises:
+        SystemExit: The others did not end within `MOST_SECONDS` after the one.
     """
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
@@ -149,9 +182,12 @@ def run(command: list[str], *, kill_after: float | None = None) -> tuple[int | N
             if ended:
                 break
             if kill_after is not None and time.perf_counter() - began > kill_after:
-                os.killpg(child, signal.SIGKILL)
+                if only_one is not None:
+                    _kill(only_one.choice(processes_of(child) or [child]))
+                    await_end_of(child)
+                _kill(-child)
                 _, status = os.waitpid(child, 0)
-                killed = os.WIFSIGNALED(status)
+                killed = only_one is not None or os.WIFSIGNALED(status)
                 break
             time.sleep(0.002)
         seconds = time.perf_counter() - began
@@ -159,6 +195,36 @@ def run(command: list[str], *, kill_after: float | None = None) -> tuple[int | N
         lines = said.read().strip().splitlines()
     code = None if killed else os.waitstatus_to_exitcode(status)
     return code, seconds, lines[-1] if lines else ""
+
+
+def processes_of(group: int) -> list[int]:
+    """The processes of a group that are not over."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = entry.read_text().partition(" (")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, _, its_group = rest.rpartition(") ")[2].split()[:3]
+        if int(its_group) == group and state != "Z":
+            found.append(int(number))
+    return sorted(found)
+
+
+def await_end_of(group: int) -> None:
+    """Wait until the processes of a group have ended by themselves."""
+    until = time.monotonic() + MOST_SECONDS
+    while rest := processes_of(group):
+        if time.monotonic() > until:
+            _kill(-group)
+            raise SystemExit(f"{len(rest)} processes did not end after another was killed")
+        time.sleep(0.05)
+
+
+def _kill(process: int) -> None:
+    """A process, or the group of minus this number, which may be over."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _command(arguments: list[str]) -> int:
@@ -240,7 +306,8 @@ def try_stage(stage: Stage, folder: Path, wanted: dict[str, Any], moments: list[
     folder.mkdir(parents=True)
     stage.prepare(folder)
     for moment in moments:
-        code, _, said = run(stage.command(folder), kill_after=moment)
+        chosen = random.Random(moment) if stage.one_process else None
+        code, _, said = run(stage.command(folder), kill_after=moment, only_one=chosen)
         if code:
             return f"refused: {said}"
     code, _, said = run(stage.command(folder))
@@ -272,6 +339,9 @@ def main() -> int:
     table: list[list[str]] = []
     reasons: list[str] = []
     for name, stage in stages(inputs).items():
+        tried = not options.stages or name.split()[0] in options.stages
+        if not tried and name not in NEEDED:
+            continue
         # Undisturbed, in the folder that the tries have: what is left names it.
         place, folder = work / "tries" / name.split()[0], inputs / name.split()[0]
         place.mkdir(parents=True)
@@ -281,7 +351,7 @@ def main() -> int:
             raise SystemExit(f"{name}: {said}")
         wanted = left(place)
         shutil.copytree(place, folder)
-        if options.stages and name.split()[0] not in options.stages:
+        if not tried:
             continue
         found: Counter[str] = Counter()
         for number in range(options.tries):

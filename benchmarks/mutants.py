@@ -45,10 +45,36 @@ GROUPS = {
         ["attention/solvers"],
         ["tests/attention/solvers", "tests/attention/test_affine_head.py"],
     ),
+    "attention": (
+        [
+            "attention/clip_responses.py",
+            "attention/heatmap.py",
+            "attention/influence.py",
+            "attention/pairs.py",
+            "attention/path_shares.py",
+            "attention/recurrent_tail.py",
+            "attention/telling.py",
+        ],
+        ["tests/attention"],
+    ),
+    "pipeline/study": (
+        [
+            "pipeline/study/attention.py",
+            "pipeline/study/attention_tables.py",
+            "pipeline/study/clip_rows.py",
+            "pipeline/study/constraints.py",
+            "pipeline/study/convergence.py",
+            "pipeline/study/sanity.py",
+            "pipeline/study/synthetic.py",
+            "pipeline/study/tables.py",
+        ],
+        ["tests/pipeline/study", "tests/pipeline/test_study_attention.py"],
+    ),
     "pipeline": (
         [
             "pipeline/embed.py",
             "pipeline/evaluate.py",
+            "pipeline/queries.py",
             "pipeline/localize/measure.py",
             "pipeline/localize/scores.py",
             "pipeline/localize/table.py",
@@ -57,6 +83,7 @@ GROUPS = {
             "tests/pipeline/localize",
             "tests/pipeline/test_evaluate.py",
             "tests/pipeline/test_embed.py",
+            "tests/pipeline/test_queries.py",
         ],
     ),
 }
@@ -205,8 +232,8 @@ def _report(tried: list[tuple[WorkItem, WorkResult]]) -> str:
 
 
 def _change(mutation: MutationSpec, result: WorkResult) -> str:
-    """Where, and the lines taken out and put in."""
-    changed = re.findall(r"^(?:-(?!--)|\+(?!\+\+)).*$", result.diff or "", re.MULTILINE)
+    """Where, and the lines taken out and put in, but for empty ones at the end of a file."""
+    changed = re.findall(r"^(?:-(?!--)|\+(?!\+\+)).+$", result.diff or "", re.MULTILINE)
     return "\n".join([f"{mutation.module_path}, {mutation.definition_name}", *changed])
 
 

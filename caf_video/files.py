@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import secrets
-import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -136,25 +135,6 @@ def take_place(
     if ours:
         _note(path.parent, f"{_sha256(temporary)}  {path.name}", failure)
     os.replace(temporary, path)
-
-
-def require_file(path: Path, failure: type[CafVideoError] = CafVideoError) -> None:
-    """Refuse what is no file to read, before a reader waits for a pipe or swallows a device.
-
-    Raises:
-        CafVideoError: A `failure`: it is missing, a folder, a pipe or a device, or may not be read.
-    """
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            with path.open("rb"):
-                return
-    except FileNotFoundError as error:
-        raise failure(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise failure(f"cannot read {path}: {reason(error)}") from error
-    what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-    raise failure(f"{path} is {what}, not a file")
 
 
 def require_writable(*paths: Path, failure: type[CafVideoError] = CafVideoError) -> None:

@@ -1,7 +1,8 @@
 """Files that others wrote, read without waiting for ever or filling the memory.
 
 What is no regular file is not opened: a pipe would never end. What goes wrong is an OSError whose
-`strerror` is the reason, as the system's own; the caller names the file.
+`strerror` is the reason, as the system's own, for a caller that names the file; `require_file`
+names it.
 """
 
 import errno
@@ -10,6 +11,7 @@ import stat
 from pathlib import Path
 
 from caf_video.errors import CafVideoError
+from caf_video.files import reason
 
 MOST_BYTES = 2**29  # of a list or a table: a hundred million characters are some million rows
 
@@ -31,6 +33,24 @@ def require_regular(path: str | Path, *, most: int | None = None) -> None:
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
     if most is not None and found.st_size > most:
         raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, more than such a file can have")
+
+
+def require_file(
+    path: Path, failure: type[CafVideoError] = CafVideoError, *, most: int | None = None
+) -> None:
+    """`require_regular` in one line for the user; and the file may be read.
+
+    Raises:
+        CafVideoError: A `failure`: names the file.
+    """
+    try:
+        require_regular(path, most=most)
+        with path.open("rb"):
+            return
+    except FileNotFoundError as error:
+        raise failure(f"there is no file {path}") from error
+    except OSError as error:
+        raise failure(f"cannot read {path}: {reason(error)}") from error
 
 
 def file_bytes(path: str | Path, *, most: int = MOST_BYTES) -> bytes:

@@ -19,7 +19,7 @@ from caf_video.errors import CafVideoError
 
 MEMORY_BYTES = 6 * 2**30  # beside what the parent has
 READINGS = 200  # of one process
-KINDS = ("clean", "same", "wrong", "foreign", "crash", "hang")
+KINDS = ("clean", "same", "wrong", "other", "foreign", "crash", "hang")
 
 
 @dataclass(frozen=True)

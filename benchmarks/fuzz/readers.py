@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -26,15 +27,20 @@ from caf_video.data.events.hdd_sessions import read_split
 from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.images import cars, read_image, read_image_set
 from caf_video.data.images.imagenet import read_box_file
-from caf_video.data.manifest import read_clips
+from caf_video.data.images.wsol import read_wsol
+from caf_video.data.manifest import read_clips, read_manifest
+from caf_video.data.sealed import sealed, unsealed
 from caf_video.data.session_store import SessionStore, Window
 from caf_video.data.stores import open_store
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError
 from caf_video.models.recurrent import RecurrentEmbedder
+from caf_video.pipeline import embed
 from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.localize.parts import Parts
+from caf_video.pipeline.moments import MomentIndex, Moments
+from caf_video.pipeline.page_folder import PageFolder
 from caf_video.pipeline.results import read_json
 from caf_video.processes import ProcessDied
 from caf_video.rendering import VideoWriter
@@ -58,7 +64,7 @@ class Reader:
 def readers(root: Path) -> dict[str, Reader]:
     """All of them, with their files in a folder."""
     made: dict[str, Reader] = {}
-    for add in (_lists, _events, _hdd, _images, _image_sets, _videos, _stores, _runs):
+    for add in (_lists, _events, _hdd, _images, _image_sets, _videos, _stores, _runs, _indexes):
         add(root / add.__name__, made)
     return made
 
@@ -85,6 +91,11 @@ def _lists(root: Path, made: dict[str, Reader]) -> None:
     made["manifest of others"] = Reader([frames], lambda: read_clips(frames, fps=25))
     made["path list"] = Reader([paths], lambda: read_clips(paths))
     made["clip boxes"] = Reader([boxes], lambda: read_boxes(boxes))
+    neutral = _written(root / "neutral.csv", manifest.read_bytes())
+    others = _written(root / "others.csv", boxes.read_bytes())
+    made["neutral.csv and others.csv"] = Reader(
+        [neutral, others], lambda: (read_manifest(neutral), read_boxes(others))
+    )
 
 
 def _events(root: Path, made: dict[str, Reader]) -> None:
@@ -201,6 +212,15 @@ def _image_sets(root: Path, made: dict[str, Reader]) -> None:
         Image.new("RGB", (30, 40)).save(root / f"{place}.jpg")
     made["CUB lists"] = Reader(files, lambda: _listed("cub", cub))
     made["images.csv"] = Reader([table], lambda: _listed("folder", folder))
+    a, b = "001.A/a.jpg", "002.B/b.jpg"
+    wsol = {
+        "image_ids.txt": f"{a}\n{b}\n",
+        "class_labels.txt": f"{a},0\n{b},1\n",
+        "image_sizes.txt": f"{a},30,40\n{b},30,40\n",
+        "localization.txt": f"{a},1,2,20,30\n{a},0,0,9,9\n{b},masks/b.png,masks/b_i.png\n",
+    }
+    files = [_written(root / "wsol" / "test" / name, content) for name, content in wsol.items()]
+    made["WSOL lists"] = Reader(files, lambda: _benchmarked(cub / "images", root / "wsol"))
     corners = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
     rows = np.empty((1, 4), dtype=[(name, object) for name in (*corners, "class", "fname")])
     for i in range(4):
@@ -215,6 +235,11 @@ def _image_sets(root: Path, made: dict[str, Reader]) -> None:
 
 def _listed(dataset: str, folder: Path) -> Any:
     found = read_image_set(dataset, folder)
+    return found.label_names, found.images, found.skipped
+
+
+def _benchmarked(images: Path, lists: Path) -> Any:
+    found = read_wsol(images, lists)
     return found.label_names, found.images, found.skipped
 
 
@@ -267,7 +292,7 @@ def _stores(root: Path, made: dict[str, Reader]) -> None:
     (clip,) = (root / "store" / "clips").glob("*.safetensors")
     made["stored clip"] = Reader([clip], lambda: _clip(root / "store", "a"), sealed=True)
     described = root / "store" / "store.json"
-    made["store.json"] = Reader([described], lambda: _clip(root / "store", "a"))
+    made["store.json"] = Reader([described], lambda: _clip(root / "store", "a"), sealed=True)
     array = root / f"{SESSION}.npy"
     np.save(array, np.arange(STEPS_A_SESSION * 24, dtype=np.float32).reshape(-1, 4, 2, 3))
     windows = {"a": Window("s", 3, 27, 1)}
@@ -276,7 +301,8 @@ def _stores(root: Path, made: dict[str, Reader]) -> None:
         arrays={"s": array}, windows=windows, videos={"s": (10.0, 99)},
     ).save()  # fmt: skip
     record = root / "sessions" / "sessions.json"
-    made["sessions.json"] = Reader([record], lambda: _clip(root / "sessions", "a"))
+    made["sessions.json"] = Reader([record], lambda: _clip(root / "sessions", "a"), sealed=True)
+    # It is the user's own .npy, of up to gigabytes, of which a window is read: no checksum.
     made["session array"] = Reader([array], lambda: _clip(root / "sessions", "a"))
 
 
@@ -318,6 +344,7 @@ def _runs(root: Path, made: dict[str, Reader]) -> None:
     made["videos.json"] = Reader(
         [root / "videos.json"],
         lambda: VideoDigests(root / "videos.json").event(Clip("a", video, "left")),
+        sealed=True,
     )
     parts = Parts(root / "result.json", {"a": 1})
     parts.write(0, {"maps": np.arange(12.0).reshape(3, 4), "labels": np.array([1, 2, 3])})
@@ -327,12 +354,70 @@ def _runs(root: Path, made: dict[str, Reader]) -> None:
     safe, old = root / "w.safetensors", root / "w.pth"
     save_file(net, safe)
     torch.save(net, old)
-    for file in (safe, old):
-        made[f"weights {file.suffix}"] = Reader([file], lambda file=file: _weights(file))
+    # A zip archive has a checksum of every record; safetensors of others have none.
+    made["weights .pth"] = Reader([old], lambda: _weights(old), sealed=True)
+    made["weights .safetensors"] = Reader([safe], lambda: _weights(safe))
     settings = _written(
         root / "conf" / "mine.yaml", "defaults:\n  - recurrent\n  - _self_\nseed: 3\n"
     )
     made["configuration"] = Reader([settings], lambda: _configured(settings.parent))
+
+
+def _indexes(root: Path, made: dict[str, Reader]) -> None:
+    """Of moments, what a page keeps beside it, and the embeddings of a split."""
+    run: Any = SimpleNamespace(
+        checkpoint=_written(root / "best.ckpt", b"a checkpoint"), description=DESCRIPTION
+    )
+    index = MomentIndex.create(root / "index", run)
+    clips = [
+        Clip(name, root / f"{name}.mp4", "left", 0.5, None, "s", fps=10.0) for name in ("a", "b")
+    ]
+    times = np.arange(6.0).reshape(2, 3)
+    index.add(
+        Moments(clips, ["x|0", "y|0"], times[:, :2], times[:, 0], times.astype(np.int64), times)
+    )
+    folder = index.folder
+    (part,) = (folder / "parts").glob("*.safetensors")
+    record = folder / "index.json"
+    made["index part"] = Reader([part], lambda: _moments(folder), sealed=True)
+    made["index.json"] = Reader([record], lambda: _moments(folder), sealed=True)
+    # As the malicious write it: with a checksum.
+    tensors, texts = unsealed(part)
+    told = _written(root / "moments.json", texts["moments"])
+    made["index part of others"] = Reader([told], lambda: _resealed(root / "other", tensors, told))
+
+    page = root / "page"
+    PageFolder(page, "caf-video search")
+    frames = page / "frames" / "frames.json"
+    made["frames.json"] = Reader(
+        [frames], lambda: PageFolder(page, "caf-video search").page, sealed=True
+    )
+    rows = torch.arange(6.0).reshape(3, 2)
+    kept = root / "run" / "embeddings" / "best.test.safetensors"
+    embed._write(kept, rows, {"format": embed.FORMAT})
+    made["kept embeddings"] = Reader([kept], lambda: _embeddings(kept), sealed=True)
+
+
+def _moments(folder: Path) -> Any:
+    index = MomentIndex.open(folder)
+    found = index.read()
+    arrays = found.embeddings, found.norms, found.frame_indices, found.times_seconds
+    return index.record, found.clips, found.events, arrays
+
+
+def _resealed(folder: Path, tensors: Any, moments: Path) -> Any:
+    text = moments.read_bytes().decode("utf-8", "replace") if moments.is_file() else ""
+    content = {"format": 1, "run": "r", "checkpoint_sha256": "0"}
+    _written(folder / "index.json", json.dumps(content))
+    _written(folder / "parts" / "a.safetensors", sealed(tensors, {"moments": text}))
+    return _moments(folder)
+
+
+def _embeddings(file: Path) -> Any:
+    found = embed._read(file, {"format": embed.FORMAT}, 3)
+    if found is None:
+        raise CafVideoError("made again")
+    return found
 
 
 def _run(folder: Path) -> Any:

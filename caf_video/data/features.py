@@ -26,13 +26,8 @@ from torch import Tensor
 from caf_video.data.sealed import DamagedFileError, sealed, unsealed
 from caf_video.errors import CafVideoError
 from caf_video.file_names import file_name
-from caf_video.files import (
-    is_ours,
-    require_file,
-    unwritable,
-    was_ours,
-    written_whole,
-)
+from caf_video.files import is_ours, unwritable, was_ours, written_whole
+from caf_video.reading import require_file
 
 LARGEST = 1 << 20  # of any number that describes a map: beyond are numbers that nobody meant
 

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from caf_video.errors import CafVideoError
-from caf_video.files import require_file
+from caf_video.reading import require_file
 
 _NAME, _ZEROS = "crc32", "00000000"
 # No id or label can hold this: JSON puts a backslash before a quotation mark.

@@ -28,7 +28,8 @@ from caf_video.data.features import (
     StoreDescription,
 )
 from caf_video.data.sampling import segment_frame_indices
-from caf_video.files import is_ours, require_file, was_ours, written_whole
+from caf_video.files import is_ours, was_ours, written_whole
+from caf_video.reading import require_file
 
 ARRAY_SUFFIX = ".npy"  # of the path of a clip whose session has no video
 

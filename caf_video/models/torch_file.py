@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from caf_video.errors import CafVideoError
-from caf_video.files import require_file
+from caf_video.reading import require_file
 
 # What torch and zipfile raise over files that are cut short, changed, or something else.
 _UNREADABLE = (

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from caf_video.errors import CafVideoError
-from caf_video.files import require_file
 from caf_video.models.architectures import BACKBONES, Architecture
 from caf_video.models.foreign import ForeignNetwork
 from caf_video.models.torch_file import DamagedTorchFileError, read_torch_file
+from caf_video.reading import require_file
 
 DEFAULT, NONE, PACKAGE = "default", "none", "package"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caf_video.data.manifest import Clip
 from caf_video.data.video.reader import VideoError
-from caf_video.files import reason, written_whole
+from caf_video.files import is_ours, reason, was_ours, written_whole
 from caf_video.reading import file_bytes
 
 
@@ -14,15 +14,15 @@ class VideoDigests:
     """SHA-256 of videos, of each file once: a digest is made again if size or date are others.
 
     Args:
-        file: Where they are kept; None keeps them for this process alone. One that cannot be read
-            is as good as none.
+        file: Where they are kept; None keeps them for this process alone. One that cannot be read,
+            or is not as it was written, is as good as none.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._changed = False
         self._known: dict[str, list[str]] = {}
-        if file is not None and file.is_file():
+        if file is not None and file.is_file() and (is_ours(file) or not was_ours(file)):
             try:
                 known = json.loads(file_bytes(file))
             except (OSError, ValueError, RecursionError):
@@ -55,7 +55,7 @@ class VideoDigests:
     def keep(self) -> None:
         """Write what is known to the file."""
         if self._file is not None and self._changed:
-            with written_whole(self._file) as part:
+            with written_whole(self._file, ours=True) as part:
                 part.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
 
     def _digest(self, path: Path) -> str:

@@ -19,6 +19,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ import torch
 from caf_video.data.manifest import Clip
 from caf_video.data.sealed import DamagedFileError, sealed, unsealed
 from caf_video.errors import CafVideoError
-from caf_video.files import written_whole
+from caf_video.files import is_ours, was_ours, written_whole
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.results import output_folder, read_json
 from caf_video.training import ClipRun
@@ -109,7 +110,7 @@ class MomentIndex:
             "checkpoint_sha256": checkpoint_digest(run),
             "features": dataclasses.asdict(run.description),
         }
-        with written_whole(_record_file(folder), MomentIndexError, again=_AGAIN) as part:
+        with written_whole(_record_file(folder), MomentIndexError, again=_AGAIN, ours=True) as part:
             part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return cls(folder, record)
 
@@ -129,6 +130,9 @@ class MomentIndex:
         record = read_json(file)
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise MomentIndexError(f"{file} is not of format {FORMAT}: make the index again")
+        told = all(isinstance(record.get(name), str) for name in ("run", "checkpoint_sha256"))
+        if not told or (was_ours(file) and not is_ours(file)):
+            raise MomentIndexError(f"{file} is not as it was written: make the index again")
         return cls(folder, record)
 
     def require(self, run: ClipRun) -> None:
@@ -212,6 +216,9 @@ class MomentIndex:
             raise MomentIndexError(
                 f"{self.folder} holds no moment: add some with `caf-video index`"
             )
+        for name, parts in arrays.items():
+            if len({part.shape[1:] for part in parts}) > 1:
+                raise MomentIndexError(f"parts of {self.folder} differ in the shape of {name}")
         joined = {name: np.concatenate(parts) for name, parts in arrays.items()}
         return Moments(list(clips.values()), list(clips), **joined)
 
@@ -242,9 +249,32 @@ def _part(file: Path) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     tensors, texts = unsealed(file)
     try:
         arrays = {name: tensors[name].numpy() for name in _ARRAYS}
-        return json.loads(texts["moments"]), arrays
-    except (KeyError, ValueError) as error:
+        listed = json.loads(texts["moments"])
+    except (KeyError, ValueError, RecursionError) as error:
         raise DamagedFileError(f"{file} is no part of an index") from error
+    if not isinstance(listed, list) or not all(map(_is_moment, listed)):
+        raise DamagedFileError(f"{file} does not tell its moments")
+    if len({moment["event"] for moment in listed}) < len(listed):
+        raise DamagedFileError(f"{file} has a moment twice")
+    for name, array in arrays.items():
+        if array.ndim != (1 if name == "norms" else 2) or len(array) != len(listed):
+            raise DamagedFileError(f"{file} has {name} of another shape than its moments")
+    return listed, arrays
+
+
+# What a part says of each moment.
+_FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "video", "label", "session", "event"), (str,)),
+    "start": (int, float),
+    **dict.fromkeys(("end", "fps"), (int, float, NoneType)),
+}
+
+
+def _is_moment(moment: object) -> bool:
+    return isinstance(moment, dict) and all(
+        isinstance(moment.get(name, ...), kinds) and not isinstance(moment[name], bool)
+        for name, kinds in _FIELDS.items()
+    )
 
 
 def _clip(moment: dict[str, Any]) -> Clip:

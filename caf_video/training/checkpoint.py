@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from caf_video.data.features import LARGEST, StoreDescription
 from caf_video.errors import CafVideoError, InputError
-from caf_video.files import require_file
 from caf_video.metric_learning import unit_norm
 from caf_video.models.image_network import ImageNetwork
 from caf_video.models.preprocessing import Preprocessing
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.models.torch_file import DamagedTorchFileError, read_torch_file
+from caf_video.reading import require_file
 from caf_video.training.image_description import ImageDescription
 
 KEY = "caf_video"  # of our part of a Lightning checkpoint

@@ -46,9 +46,10 @@ def test_the_norm_of_a_feature_map_is_over_its_channels(generator) -> None:
 
 
 def test_a_filter_is_mostly_negative_by_its_mass_and_not_by_its_cells() -> None:
-    filters = torch.tensor([[[-1.0, -1.0, 1.5]], [[-1.0, -1.0, 2.5]], [[3.0, -1.0, -2.5]]])
+    filters = torch.tensor([[[-1.0, -1.0, 1.5]], [[-1.0, -1.0, 2.5]], [[3.0, -1.0, -2.5]],
+                            [[1.0, -1.0, 0.0]]])  # fmt: skip
     expected = []
     for cells in filters.flatten(1).tolist():
         against = sum(-cell for cell in cells if cell < 0)
         expected.append(against > sum(cell for cell in cells if cell > 0))
-    assert mostly_negative(filters).tolist() == expected == [True, False, True]
+    assert mostly_negative(filters).tolist() == expected == [True, False, True, False]

@@ -14,9 +14,9 @@ import torch
 from caf_video.data.features import FeatureStore
 from caf_video.data.session_store import SessionStore, sessions_file
 from caf_video.errors import CafVideoError
-from caf_video.files import require_file
 from caf_video.models.weights import network_with_weights
 from caf_video.pipeline.localize.parts import Parts
+from caf_video.reading import require_file, require_regular
 from caf_video.training import CheckpointError, load_run
 from caf_video.training.checkpoint import KEY
 
@@ -218,5 +218,21 @@ def test_weights_that_are_not_finite_name_the_file_and_the_entry(
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(CafVideoError, match=r"^there is no file .*nowhere$"):
         require_file(tmp_path / "nowhere")
-    with pytest.raises(CafVideoError, match="^cannot read .*null"):
+    with pytest.raises(CafVideoError, match="^cannot read .*no file can have such a name"):
         require_file(Path("a\0b"))
+
+
+def test_what_is_no_file_is_told_in_the_same_words_everywhere(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"12345")
+    require_file(tmp_path / "large", most=5)
+    for name, why in (
+        ("", "Is a directory"),
+        ("pipe", "it is a pipe or a device, not a file"),
+        ("large", "it has 5 bytes, more than such a file can have"),
+    ):
+        with pytest.raises(CafVideoError, match=rf"^cannot read {tmp_path / name}: {why}$"):
+            require_file(tmp_path / name, most=4)
+        with pytest.raises(OSError) as raised:
+            require_regular(tmp_path / name, most=4)
+        assert raised.value.strerror == why

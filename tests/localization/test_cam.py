@@ -178,6 +178,25 @@ def test_in_a_strip_lower_than_the_margin_a_box_that_only_its_rim_puts_in_the_co
     assert localize("cam", heatmap).tolist() == [expected]
 
 
+def test_a_corner_larger_than_that_of_a_lower_level_is_looked_for() -> None:
+    """As before, a pixel further right: -2 * -4 at the lowest level, then -3 * -4."""
+    heatmap = np.zeros((1, 76))
+    heatmap[0, :68] = heatmap[0, 72:] = 1.0
+    heatmap[0, 71] = 30 / 255
+    expected = [71 - 3, -4 - 4, 71, -4]
+    assert cam_boxes(heatmap)[0].tolist() == expected
+    assert localize("cam", heatmap).tolist() == [expected]
+
+
+@pytest.mark.parametrize(("grey", "height"), [(20.49, 1), (20.51, 20)])
+def test_grey_is_rounded_before_it_is_compared_with_the_lowest_level(grey, height) -> None:
+    heatmap = np.zeros((40, 40))
+    heatmap[5:25, 5:25] = grey / 255
+    heatmap[12, 12] = 1.0
+    _, top, _, bottom = localize("cam", heatmap)[0]
+    assert bottom - top <= height and (bottom - top > 10) == (height > 10)
+
+
 def test_scale_changes_nothing(heatmaps) -> None:
     for heatmap in heatmaps[::10]:
         scaled = heatmap.astype(np.float64) * 2.0**40

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caf_video.errors import InputError
-from caf_video.localization import estimate, estimates, gate, true_class_ranks
+from caf_video.localization import estimate, estimates, gate, gates, true_class_ranks
 
 
 def test_every_gate_by_loops(random: np.random.Generator) -> None:
@@ -133,6 +133,14 @@ def test_many_estimates_are_the_estimates_of_each(random: np.random.Generator) -
         assert together.value == pytest.approx(alone.value)
         assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
     assert estimates([]) == []
+
+
+def test_the_resamples_are_the_same_however_many_are_drawn_at_once(monkeypatch) -> None:
+    wanted = np.concatenate([*gates.resamples(3, seed=1)])
+    assert wanted.shape == (2000, 3) and (wanted.sum(axis=1) == 3).all()
+    for values in (1, 7, 601):
+        monkeypatch.setattr(gates, "_VALUES_AT_ONCE", values)
+        np.testing.assert_array_equal(np.concatenate([*gates.resamples(3, seed=1)]), wanted)
 
 
 def test_wrong_input_is_named() -> None:

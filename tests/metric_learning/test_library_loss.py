@@ -66,3 +66,7 @@ def test_settings_that_mean_nothing_are_refused() -> None:
 )
 def test_a_loss_has_a_name_for_people(section, name) -> None:
     assert loss_name(section) == name
+
+
+def test_embeddings_are_made_of_length_1_unless_that_is_refused() -> None:
+    assert LibraryLoss(first_length).normalize is True

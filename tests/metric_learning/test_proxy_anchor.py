@@ -52,6 +52,10 @@ def test_it_is_equation_4(generator, labels, alpha, margin) -> None:
     assert loss.item() == pytest.approx(by_loops(*batch, alpha=alpha, margin=margin), rel=1e-12)
 
 
+def test_a_margin_of_nothing_is_one() -> None:
+    assert ProxyAnchorLoss(3, 2, margin=0).margin == 0
+
+
 def module_with(proxies: torch.Tensor, **settings) -> ProxyAnchorLoss:
     loss = ProxyAnchorLoss(*proxies.shape, **settings).to(proxies.dtype)
     with torch.no_grad():
@@ -131,7 +135,7 @@ def test_the_proxies_are_drawn_by_the_seed_around_zero() -> None:
 @pytest.mark.parametrize(
     ("embeddings", "labels", "message"),
     [
-        (torch.eye(3), torch.tensor([0, 1, 5]), "labels from 0 to 5 with 5 proxies"),
+        (torch.eye(3), torch.tensor([0, 1, 5]), "labels from 0 to 5 with 5 proxies: wanted 0 to 4"),
         (torch.eye(3), torch.tensor([0, 1, -1]), "labels from -1 to 1 with 5 proxies"),
         (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "empty batch"),
         (torch.eye(3), torch.tensor([0, 1]), "wanted (3,)"),

@@ -1,13 +1,16 @@
 """The figures of an evaluation, for a run whose neighbours are known on paper."""
 
+import itertools
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import normalized_mutual_info_score
 
 from caf_video.data.manifest import write_manifest
+from caf_video.errors import CafVideoError
 from caf_video.pipeline.evaluate import FROZEN, UNTRAINED, evaluate
 from caf_video.pipeline.opened import open_run, split_maps, untrained
 
@@ -50,6 +53,57 @@ def test_chance_is_that_of_the_split_that_is_measured(known_run, evaluation) -> 
     assert evaluate(known_run.folder, split="train").all_others.chance == pytest.approx(1 / 5)
 
 
+def baseline_rows(known_run, evaluation) -> dict[str, np.ndarray]:
+    """The embeddings that nobody trained, worked out again."""
+    run = open_run(known_run.folder)
+    maps = split_maps(known_run.store, evaluation.clips)
+    by_frame = maps.double().numpy().mean(axis=(3, 4))  # (n, t, c)
+    mean = by_frame.mean(axis=1)
+    torch.manual_seed(run.config["seed"])
+    first = type(run.model)(**run.model.hyperparameters).eval()
+    with torch.no_grad():
+        return {
+            FROZEN: mean / np.linalg.norm(mean, axis=1, keepdims=True),
+            "frozen, pooled frame by frame": by_frame.reshape(7, -1)
+            / np.linalg.norm(by_frame.reshape(7, -1), axis=1, keepdims=True),
+            UNTRAINED: first(maps).double().numpy(),
+        }
+
+
+def nmi_by_trying_every_clustering(rows: np.ndarray, labels: list[str]) -> float:
+    """Of the three clusters of least error among all partitions of so few clips."""
+    best, chosen = math.inf, None
+    for codes in itertools.product(range(3), repeat=len(rows)):
+        groups = [rows[[i for i, code in enumerate(codes) if code == k]] for k in range(3)]
+        if all(map(len, groups)):
+            error = sum(((group - group.mean(axis=0)) ** 2).sum() for group in groups)
+            best, chosen = min((best, chosen), (error, codes), key=lambda pair: pair[0])
+    return float(normalized_mutual_info_score(labels, chosen, average_method="geometric"))
+
+
+def test_nmi_is_that_of_each_embedding_and_its_best_clusters(known_run, evaluation) -> None:
+    labels = [clip.label for clip in evaluation.clips]
+    trained = np.array([known_run.embedding(clip.clip_id) for clip in evaluation.clips])
+    record = evaluation.record()
+    assert record["nmi"] == pytest.approx(nmi_by_trying_every_clustering(trained, labels))
+    assert 0 < record["nmi"] < 1
+    for name, rows in baseline_rows(known_run, evaluation).items():
+        found = record["baselines"][name]["nmi"]
+        assert found == pytest.approx(nmi_by_trying_every_clustering(rows, labels)), name
+
+
+def test_a_split_in_which_nothing_has_a_right_neighbour_is_refused_before_the_work(
+    make_known_run, monkeypatch
+) -> None:
+    known = make_known_run()
+    alone = {"left_a", "right_a", "stop_a"}
+    clips = [clip for clip in known.clips if clip.split == "train" or clip.clip_id in alone]
+    write_manifest(clips, known.store.manifest_path)
+    monkeypatch.setattr("caf_video.pipeline.evaluate.embed_search", None)
+    with pytest.raises(CafVideoError, match="^no class has two clips in the test split"):
+        evaluate(known.folder)
+
+
 def recall_by_loops(embeddings: np.ndarray, labels: list[str], k: int) -> float:
     hits = []
     for i, row in enumerate(embeddings):
@@ -64,20 +118,8 @@ def recall_by_loops(embeddings: np.ndarray, labels: list[str], k: int) -> float:
 def test_the_baselines_are_those_of_frozen_features_and_of_the_first_weights(
     known_run, evaluation
 ) -> None:
-    run = open_run(known_run.folder)
-    maps = split_maps(known_run.store, evaluation.clips)
     labels = [clip.label for clip in evaluation.clips]
-    by_frame = maps.double().numpy().mean(axis=(3, 4))  # (n, t, c)
-    mean = by_frame.mean(axis=1)
-    torch.manual_seed(run.config["seed"])
-    first = type(run.model)(**run.model.hyperparameters).eval()
-    with torch.no_grad():
-        rows = {
-            FROZEN: mean / np.linalg.norm(mean, axis=1, keepdims=True),
-            "frozen, pooled frame by frame": by_frame.reshape(7, -1)
-            / np.linalg.norm(by_frame.reshape(7, -1), axis=1, keepdims=True),
-            UNTRAINED: first(maps).double().numpy(),
-        }
+    rows = baseline_rows(known_run, evaluation)
     record = evaluation.record()
     assert set(record["baselines"]) == set(rows)
     for name, embeddings in rows.items():

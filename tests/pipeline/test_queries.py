@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from caf_video.data.features import ClipFeatures
-from caf_video.data.manifest import write_manifest
+from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
+from caf_video.pipeline.embed import EmbeddedSplit
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.export import export
 from caf_video.pipeline.identity import VideoDigests
+from caf_video.pipeline.queries import EmbeddedSearch
 
 # Of the embeddings in conftest: left_a finds left_b, right_a right_b and stop_a stop_b; stop_c,
 # which lies among those to the left, finds left_b. Queries do not see one another: left_a is
@@ -181,3 +184,17 @@ def test_new_queries_whose_folder_was_moved_are_found_below_another(
     assert [clip.path.parent.name for clip in found.clips] == ["moved", "moved"]
     with pytest.raises(InputError, match="of new queries alone"):
         evaluate(known_run.folder, videos=tmp_path / "moved")
+
+
+def test_the_nearest_of_other_sessions_is_only_asked_for_by_name() -> None:
+    rows = torch.tensor([[0.0], [1.0], [5.0]])
+    names = ("p1", "p2", "q")
+    clips = [Clip(name, Path(f"{name}.mp4"), "left", session=name[0]) for name in names]
+    split = EmbeddedSplit("test", clips, rows, [], checked=True)
+    search = EmbeddedSearch(split, split, [clip.clip_id for clip in clips])
+    nearest = search.nearest(rows, clips)
+    assert [clip.clip_id for clip in nearest.clips] == ["p2", "p1", "p2"]
+    assert nearest.distances.tolist() == [1.0, 1.0, 4.0]
+    nearest = search.nearest(rows, clips, other_sessions=True)
+    assert [clip.clip_id for clip in nearest.clips] == ["q", "q", "p2"]
+    assert nearest.distances.tolist() == [5.0, 4.0, 4.0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from caf_video.errors import InputError
-from caf_video.retrieval import EmbeddingIndex
+from caf_video.retrieval import EmbeddingIndex, index
 
 
 def brute_force(
@@ -175,3 +175,21 @@ def test_wrong_input_is_named() -> None:
         index.search(points, neighbours=0)
     with pytest.raises(InputError, match="the items of the index have none"):
         EmbeddingIndex(points).search(points, neighbours=1, query_ids=names(4))
+
+
+def test_groups_that_the_index_does_not_have_leave_nothing_out() -> None:
+    """And without groups of the queries none is left out, whatever the index knows."""
+    known = EmbeddingIndex(np.array([[0.0], [1.0], [2.0]]), groups=["p", "q", "p"])
+    query = np.array([[0.1]])
+    assert known.search(query, neighbours=3).positions.tolist() == [[0, 1, 2]]
+    for group, wanted in (("r", [0, 1, 2]), ("p", [1, -1, -1]), ("q", [0, 2, -1])):
+        found = known.search(query, neighbours=3, query_groups=[group])
+        assert found.positions.tolist() == [wanted]
+
+
+def test_an_index_wider_than_what_is_gathered_at_once_is_searched_row_by_row(monkeypatch) -> None:
+    points = np.random.default_rng(0).normal(size=(30, 5))
+    whole = EmbeddingIndex(points).search(points[:7], neighbours=4)
+    monkeypatch.setattr(index, "_CHUNK_VALUES", 1)
+    found = EmbeddingIndex(points).search(points[:7], neighbours=4)
+    np.testing.assert_array_equal(found.positions, whole.positions)

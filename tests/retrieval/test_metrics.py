@@ -9,6 +9,7 @@ from torchmetrics.retrieval import RetrievalHitRate
 from caf_video.errors import InputError
 from caf_video.retrieval import (
     chance_recall,
+    metrics,
     nmi_across_groups,
     normalized_mutual_information,
     ranked_precision,
@@ -310,6 +311,23 @@ def test_clusters_of_other_groups_name_the_classes_only_where_classes_are_alike_
     one_drive_a_class = ["a", "b", "c"] * 30
     assert normalized_mutual_information(by_class, labels) == pytest.approx(1.0)
     assert nmi_across_groups(by_class, labels, one_drive_a_class) < 0.8
+
+
+def test_groups_are_held_out_one_by_one_or_in_ten_folds(monkeypatch, generator) -> None:
+    points, labels = labelled_points(generator, count=46, classes=2)
+    held = []
+    clusters = metrics._clusters
+
+    def noted(rows, queries, count, seed):
+        assert seed == 0  # unless given
+        held.append(len(queries))
+        return clusters(rows, queries, count, seed)
+
+    monkeypatch.setattr(metrics, "_clusters", noted)
+    for groups, sizes in ((23, [6] * 3 + [4] * 7), (9, [6] + [5] * 8)):
+        held.clear()
+        nmi_across_groups(points, labels, [f"{i % groups:02d}" for i in range(46)])
+        assert held == sizes
 
 
 def test_nmi_across_groups_agrees_with_loops_over_folds(generator: torch.Generator) -> None:

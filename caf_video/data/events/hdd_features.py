@@ -12,7 +12,7 @@ from caf_video.data.events.hdd import EventRule, kept_runs
 from caf_video.data.events.hdd_labels import BACKGROUND, Layer, numbered
 from caf_video.data.events.hdd_sessions import session_of
 from caf_video.data.events.hdd_steps import Run, runs_of
-from caf_video.reading import require_regular
+from caf_video.reading import require_file
 
 # What numpy raises on files that are cut off, of another kind, or say that they are endless.
 _NO_ARRAY = (
@@ -28,8 +28,8 @@ def open_array(file: Path) -> np.ndarray:
     Raises:
         EventError: It cannot be read, is no array, or holds objects, which only a pickle could.
     """
+    require_file(file, EventError)
     try:
-        require_regular(file)
         return np.lib.format.open_memmap(file, mode="r")
     except OSError as error:
         raise EventError(f"cannot read {file}: {error.strerror or error}") from error

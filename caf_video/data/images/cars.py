@@ -29,7 +29,7 @@ from caf_video.data.images.image_set import (
 )
 from caf_video.data.images.lists import finite_numbers
 from caf_video.processes import ProcessDied, apart
-from caf_video.reading import require_regular
+from caf_video.reading import require_file
 
 _WITH_LABELS = "cars_test_annos_withlabels.mat"
 _LAYOUT = (
@@ -192,12 +192,7 @@ def _devkit_file(root: Path, *names: str) -> Path:
 
 def _cells(path: Path, variable: str) -> Any:
     """A MATLAB row, (1, n), as an array of n cells; read apart, for a damaged file may crash it."""
-    try:
-        require_regular(path, most=_MOST_BYTES)
-    except FileNotFoundError as error:
-        raise ImageSetError(f"no {path.name} in {path.parent}") from error
-    except OSError as error:
-        raise ImageSetError(f"cannot read {path}: {error.strerror}") from error
+    require_file(path, ImageSetError, most=_MOST_BYTES)
     try:
         content = apart(_variable, str(path), variable, seconds=_SECONDS)
     except ProcessDied as error:

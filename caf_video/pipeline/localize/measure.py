@@ -228,12 +228,12 @@ class _Pass:
             for method in self._methods:
                 if method.filters and method.of_class:
                     lengths[f"negative|{method.name}"] = len(read)
-        boxed = sum(bool(image.boxes) for image in read)
-        if boxed:
+        localized = sum(bool(image.boxes or image.masks) for image in read)
+        if localized:
             for kind, names in (("overlaps", protocols), ("sweeps", self._sweeps)):
                 for name in names:
                     for method in self._methods:
-                        lengths[f"{kind}|{name}|{method.name}"] = boxed
+                        lengths[f"{kind}|{name}|{method.name}"] = localized
         return lengths == {name: len(array) for name, array in arrays.items() if array.ndim}
 
     def run(

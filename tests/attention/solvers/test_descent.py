@@ -44,6 +44,7 @@ def test_the_table_of_presets_is_that_of_the_paper_and_its_codes() -> None:
     assert (paper.init, tf.init, pytorch.init) == ("uniform", "normal", "ones")
     assert (paper.mean_loss, tf.mean_loss, pytorch.mean_loss) == (False, True, True)
     assert (paper.tolerance, tf.tolerance, pytorch.tolerance) == (1e-5, 1e-4, 1e-6)
+    assert (paper.look_every, pytorch.look_every) == (1, 50)
     assert (tf.learning_rate, tf.last_learning_rate) == (0.5, 0.0)
     assert (pytorch.learning_rate, pytorch.last_learning_rate) == (0.5, 1e-5)
     assert (tf.max_steps, pytorch.max_steps) == (1000, 1000)
@@ -133,6 +134,12 @@ def test_every_constraint_holds_on_every_grid(space, generator) -> None:
             assert f.abs().sum().item() == pytest.approx(1)
         if name in ("softmax", "gaussian"):
             assert (f > 0).all()
+
+
+def test_the_gaussian_of_mean_zero_lies_in_the_middle_of_any_grid() -> None:
+    f = constrain(torch.zeros(2, dtype=torch.float64), "gaussian", (4, 7))
+    torch.testing.assert_close(f, f.flip(0))
+    torch.testing.assert_close(f, f.flip(1))
 
 
 def test_the_gaussian_has_unit_variance_in_cells_about_its_mean() -> None:

@@ -297,3 +297,15 @@ def test_the_sphere_problem_in_two_dimensions_by_trying_every_angle(generator) -
         values = ((circle @ matrix) * circle).sum(dim=1) - 2 * circle @ slope
         f = minimise_on_sphere(matrix[None], slope[None], torch.ones(1, 2).double())[0]
         assert f @ matrix @ f - 2 * slope @ f <= values.min() + 1e-12
+
+
+def test_a_loss_that_nearly_vanishes_is_left_to_eigenvalues() -> None:
+    """M = 1, r = c u with a unit u: the answer is u, its loss (c - 1)^2, a share of c^2."""
+    unit = torch.full((4,), 0.5)
+    multiples = torch.tensor([1.1, 1.5])  # shares of 0.008 and 0.11; 0.05 is the limit
+    matrix = DenseMap.of(torch.eye(4).expand(2, 4, 4))
+    found = search_subspace(matrix, multiples[:, None] * unit)
+    assert found.settled.tolist() == [False, True]
+    whole = minimise_distance(matrix, multiples[:, None] * unit)
+    torch.testing.assert_close(whole.filters, unit.expand(2, 4))
+    torch.testing.assert_close(whole.losses, (multiples - 1).square())

@@ -215,3 +215,18 @@ def test_a_loss_that_is_not_finite_names_its_problem(generator) -> None:
     problems = pose(Filtered(Bursting(), a), SquaredDistance(torch.ones(4, 3).double()))
     with pytest.raises(InputError, match="loss of sample 2"):
         solve_spectral(problems)
+
+
+def test_only_a_step_along_which_the_slope_rises_is_remembered(generator) -> None:
+    """From f along one axis: of three problems the gradient rises, falls, and stays."""
+    f, candidate, slope, gradient = torch.zeros(4, 3, 12, dtype=torch.float64)
+    f[:, 0] = 1
+    candidate[:, 0], candidate[:, 1] = 0.8, 0.6
+    gradient[0, 1], gradient[1, 1], gradient[2, 2] = 1, -1, 1
+    state = spectral._State.at(problems_of("linear", maps(generator, count=3)), f)
+    state._remember(torch.ones(3, dtype=torch.bool), slope, candidate, gradient)
+    # The step in the new tangent plane: (0.8 - 1, 0.6) less its part along (0.8, 0.6).
+    torch.testing.assert_close(state.moves[0, 0, :2], torch.tensor([-0.36, 0.48]).double())
+    assert (state.moves[:, 0].norm(dim=1) > 0).tolist() == [True, False, False]
+    assert (state.curvatures[:, 0] > 0).tolist() == [True, False, False]
+    assert not state.curvatures[1:].any()

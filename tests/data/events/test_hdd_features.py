@@ -87,7 +87,7 @@ def test_an_array_stays_on_disk_and_a_pickle_is_never_opened(tmp_path) -> None:
         np.savez(archive, a=np.zeros(3))
     with pytest.raises(EventError, match="is not an array of numbers"):
         open_array(file)
-    with pytest.raises(EventError, match="^cannot read .*: No such file or directory$"):
+    with pytest.raises(EventError, match=r"^there is no file .*none\.npy$"):
         open_array(tmp_path / "none.npy")
     assert not (tmp_path / "sprung").exists()
 

@@ -5,9 +5,12 @@ and the image's box is around the one of its label. Sizes, places and labels are
 image cannot be read and one has no box: whatever is taken from another place gives other numbers.
 """
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from torch.nn import functional
 from caf_video.attention import Given
 from caf_video.data.images import LabelledImage
 from caf_video.localization import PROTOCOLS
+from caf_video.pipeline.localize import measure
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import inputs_for
 from caf_video.pipeline.localize.measure import Measurements, measure_images
@@ -133,7 +137,7 @@ def found_of(images: list[LabelledImage], protocols: list[str], **settings) -> M
         inputs_for(protocols, whole=WHOLE, everywhere=False),
         classes_known=classes,
         parts=Parts(None, {}),
-        workers=1,
+        workers=settings.pop("workers", 1),
         **settings,
     )
 
@@ -338,3 +342,137 @@ def test_an_answer_is_the_box_and_its_overlap(heat: NDArray[np.float32]) -> None
 def test_protocols_that_share_an_input_are_parted_by_the_size_they_measure_in() -> None:
     (shared,) = inputs_for(["cam", "maxboxacc", "simple"], whole=(224, 224), everywhere=False)
     assert shared.sizes((40, 64)) == {(40, 64): ["cam", "simple"], (224, 224): ["maxboxacc"]}
+
+
+def same_numbers(one: Measurements, other: Measurements) -> bool:
+    """All that is measured, but for the time."""
+    assert one.images == other.images and one.skipped == other.skipped
+    assert one.negative == other.negative
+    for name in ("overlaps", "sweeps", "ranks", "embeddings"):
+        left, right = getattr(one, name), getattr(other, name)
+        assert left.keys() == right.keys()
+        for key in left:
+            np.testing.assert_array_equal(left[key], right[key])
+    return True
+
+
+class OnThisMachine(str):
+    """A device that says it is a GPU, and is none."""
+
+    type = "cuda"
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7])
+def test_batches_explained_ahead_end_with_the_last_and_give_the_same(
+    images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    whole = found_of(images, ["simple"])
+    monkeypatch.setattr(measure, "IMAGES_AT_ONCE", at_once)
+    assert same_numbers(found_of(images, ["simple"]), whole)
+    monkeypatch.setattr(measure, "device", lambda: OnThisMachine("cpu"))
+    order: list[str] = []
+    finished, explained_ = measure._Pass._finished, measure._Pass._explain
+
+    def noted(work, number, *arguments, **settings):
+        order.append(f"measured {number}")
+        yield from finished(work, number, *arguments, **settings)
+
+    def explain(*arguments):
+        order.append("explained")
+        return explained_(*arguments)
+
+    monkeypatch.setattr(measure._Pass, "_finished", noted)
+    monkeypatch.setattr(measure._Pass, "_explain", explain)
+    assert same_numbers(found_of(images, ["simple"]), whole)
+    last = (len(images) - 1) // at_once
+    wanted = ["explained"]
+    for number in range(last):
+        wanted += ["explained", f"measured {number}"]
+    assert order == [*wanted, f"measured {last}"]
+
+
+def test_filters_are_counted_as_negative_by_the_first_input_and_of_a_class_alone(
+    images: list[LabelledImage],
+) -> None:
+    inputs = inputs_for(["simple", "maxboxacc"], whole=WHOLE, everywhere=False)
+    assert len(inputs) == 2
+    widths = [one.size[1] // 4 for one in inputs]
+    assert widths[0] != widths[1]
+
+    def signed_by_width(tail: nn.Module, maps: Tensor, labels: Tensor) -> Tensor:
+        return maps[:, 0] * (-1 if maps.shape[-1] == widths[0] else 1)
+
+    methods = [
+        Stub("signed", signed_by_width, filters=True, of_class=True),
+        Stub("of no class", signed_by_width, filters=True),
+        Stub("no filters", signed_by_width, of_class=True),
+    ]
+    found = found_of(images, ["simple", "maxboxacc"], methods=methods)
+    assert found.negative == {"signed": len(READ)}
+
+
+def test_each_process_gets_an_eighth_of_a_batch_and_never_nothing() -> None:
+    for count, wanted in ((0, 1), (3, 1), (8, 1), (17, 2), (64, 8)):
+        assert measure._Jobs(list(range(count)), [], [], [], [], []).chunk == wanted
+
+
+@pytest.mark.parametrize(("fewest", "several"), [(len(SCENES), True), (len(SCENES) + 1, False)])
+def test_processes_measure_from_so_many_images_on(
+    images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch, fewest: int, several: bool
+) -> None:
+    began: list[int] = []
+
+    def noted(workers: int):
+        began.append(workers)
+        return nullcontext()
+
+    monkeypatch.setattr(measure, "FEWEST_FOR_PROCESSES", fewest)
+    monkeypatch.setattr(measure, "worker_pool", noted)
+    settings = {"methods": METHODS[:1], "workers": 2}
+    found_of(images, ["simple"], **settings)
+    assert began == ([2] if several else [])
+
+
+def test_seconds_are_those_between_begin_and_end_of_each_stage(
+    images: list[LabelledImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is a second further whenever it is asked: each stage took as many seconds as it
+    was begun."""
+    clock = itertools.count(100)
+    told = SimpleNamespace(perf_counter=lambda: float(next(clock)))
+    monkeypatch.setattr(measure, "time", told)
+    monkeypatch.setattr(measure, "IMAGES_AT_ONCE", len(SCENES))
+    found = found_of(images, ["simple"], methods=METHODS[:1])
+    assert found.seconds == {
+        "read": 2.0,  # of the pictures, and as the network's input
+        "forward": 1.0,
+        "attention": 1.0,
+        "measure": 1.0,
+        "total": 11.0,
+    }
+
+
+def test_a_part_of_images_with_masks_is_found_again(
+    images: list[LabelledImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.zeros((*SCENES[0][0], 3), np.uint8)
+    mask[4:20, 4:24] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    masked = replace(images[0], boxes=(), masks=(tmp_path / "mask.png",))
+    inputs = inputs_for(["pxap"], whole=WHOLE, everywhere=False)
+
+    def measured() -> Measurements:
+        return measure_images(
+            [masked],
+            explained(classes=True),
+            METHODS[:1],
+            inputs,
+            classes_known=True,
+            parts=Parts(tmp_path / "out.json", {}),
+            workers=1,
+        )
+
+    first = measured()
+    assert first.localized.tolist() == [True]
+    monkeypatch.setattr(measure._Pass, "_explain", None)
+    assert same_numbers(measured(), first)
