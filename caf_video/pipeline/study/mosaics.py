@@ -115,7 +115,8 @@ def heat_of_mosaics(
     tail, _ = embedding_tail(network)
     height, width = network.size
     mosaics = draw_mosaics(images, count, network.size, seed=seed)
-    maps, embeddings, quarters, first = [], [], [], []
+    maps, embeddings, quarters = [], [], []
+    first: list[Mosaic] = []
     batch: list[Mosaic] = []
     for number, mosaic in enumerate(
         track(mosaics, description="Looking at mosaics", total=count), start=1
