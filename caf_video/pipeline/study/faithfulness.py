@@ -38,6 +38,7 @@ MASKED = {
     "recall_zeros": ("R@1 −10 %, zeros", True),
     "recall_mean": ("R@1 −10 %, mean map", True),
 }
+CORNERS = "corners"
 MOSAIC = {"energy": ("energy in its quarter", False), "pointing": ("pointing", False)}
 PICTURED = ("deletion_zeros", "insertion_zeros", "same_zeros")
 
@@ -67,6 +68,7 @@ def study_faithfulness(
     bootstrap = PairedBootstrap([len(queries.ids)], seed=seed)
     masked = _figures(bootstrap, measured)
     untouched = queries.nearest(_raw(queries))
+    corners = {row: bootstrap.mean([[PerClip.of(corner_heat(heat))]]) for row, heat in rows.items()}
     has_right = _has_right(queries)
     recall = float(_is_right(untouched, queries)[has_right].mean()) if has_right.any() else None
     record: dict[str, Any] = {
@@ -76,6 +78,7 @@ def study_faithfulness(
         "recall@1": recall,
         "with_another_of_their_class": int(has_right.sum()),
         "masked": _plain(masked),
+        CORNERS: {row: None if one is None else asdict(one) for row, one in corners.items()},
         "less_than_random": _plain(
             {
                 row: {
@@ -87,7 +90,8 @@ def study_faithfulness(
             }
         ),
     }
-    tables = [_table("Masked retrieval", MASKED, masked, _notes(queries, recall, has_right))]
+    notes = [*_notes(queries, recall, has_right), _corner_note(corners)]
+    tables = [_table("Masked retrieval", MASKED, masked, notes)]
     panels = [_panel(MASKED, name, masked) for name in PICTURED]
     pictures: dict[str, Any] = {}
     if mosaics is not None:
@@ -103,6 +107,16 @@ def study_faithfulness(
         panels.append(_panel(MOSAIC, "energy", found))
         pictures["mosaics"] = _sheet(mosaics)
     return Study(NAME, tables, record, {"": interval_panels(panels), **pictures})
+
+
+def corner_heat(heat: Tensor) -> Tensor:
+    """Heat in the four corners of the frames, over that of a uniform map: of (n, t, h, w), (n,).
+
+    1 of a map that is the same everywhere, and of one without any heat.
+    """
+    corners = heat.double()[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].mean(dim=(1, 2))
+    everywhere = heat.double().mean(dim=(1, 2, 3))
+    return (corners / everywhere.where(everywhere > 0, 1.0)).where(everywhere > 0, 1.0)
 
 
 def _raw(queries: Queries) -> Tensor:
@@ -211,6 +225,15 @@ def _notes(queries: Queries, recall: float | None, has_right: np.ndarray) -> lis
         "Means over samples and 95 % bootstrap intervals. Bold: the best. ↓: lower is better. What "
         "is not clearly better than random cells tells nothing.",
     ]
+
+
+def _corner_note(corners: Mapping[str, Interval | None]) -> str:
+    told = [
+        f"{_title(row)} {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+        for row, one in corners.items()
+        if one is not None
+    ]
+    return f"Heat in the four corner cells, over that of a uniform map: {'; '.join(told)}."
 
 
 def _mosaic_notes(mosaics: MosaicHeat) -> list[str]:

@@ -15,7 +15,7 @@ from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_backbone
 from caf_video.pipeline.opened import open_run
-from caf_video.pipeline.study.faithfulness import study_faithfulness
+from caf_video.pipeline.study.faithfulness import corner_heat, study_faithfulness
 from caf_video.pipeline.study.mosaics import (
     METHODS_OF_PAIRS,
     Mosaic,
@@ -105,6 +105,13 @@ def test_the_mean_map_fills_in_what_samples_share() -> None:
     same = queries.nearest(masked) == queries.nearest(whole)
     record = study_faithfulness(queries).record["masked"]["l2-caf"]
     assert record["same_mean"]["value"] == pytest.approx(same.mean())
+
+
+def test_heat_in_the_corners_is_told_beside_a_uniform_map() -> None:
+    heat = torch.zeros(3, 2, 3, 4)
+    heat[0] = 5.0  # the same everywhere
+    heat[1, 0, 0, 0], heat[1, 1, 1, 1] = 1.0, 1.0  # half of it in one of 8 corners of 24 cells
+    assert corner_heat(heat).tolist() == pytest.approx([1.0, 0.5 * 24 / 8, 1.0])
 
 
 def test_a_gallery_apart_needs_one_of_the_class_only() -> None:
