@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from caf_video.attention import METHODS, Given
 from caf_video.cli import main
 from caf_video.data.images import LabelledImage, read_image_set
 from caf_video.errors import InputError
@@ -189,6 +190,16 @@ def test_a_centred_pair_finds_the_colour_that_it_is_asked_for(flags: Path) -> No
         heat = torch.from_numpy(heats["l2-caf-like"])[None]
         share, _ = in_quarter(heat, torch.tensor([mosaic.quarter]))
         assert float(share) == pytest.approx(found.energy["l2-caf-like"][row])
+    everything = drawn(images + grey)
+    references = [torch.from_numpy(m.query / 255).mean(dim=(0, 1)).float() for m in everything]
+    picture = torch.from_numpy(everything[0].picture).permute(2, 0, 1)[None] / 255
+    given = Given(reference=references[0][None], center=torch.stack(references).mean(dim=0))
+    by_hand = METHODS["l2-caf-like-mean"].of_pictures(
+        network.halves.tail, network.halves.features(picture), given
+    )
+    torch.testing.assert_close(
+        by_hand[0].numpy(), found.shown[0][1]["l2-caf-like-mean"], rtol=0, atol=1e-4
+    )
 
 
 def drawn(images: list[LabelledImage]) -> list[Mosaic]:
