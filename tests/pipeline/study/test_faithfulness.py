@@ -217,6 +217,8 @@ def test_pictures_query_one_another_by_the_angle_of_the_pooled_map(
         others = [o for o in range(len(images.images)) if o != row]
         angle = [float(torch.cosine_similarity(raw[row], raw[o], dim=0)) for o in others]
         assert angle[others.index(place)] == pytest.approx(max(angle), abs=1e-6)
+    lengths = torch.tensor([0.01, 100.0] * 4)[:, None]  # say nothing of an angle
+    np.testing.assert_array_equal(queries.nearest(raw * lengths), queries.nearest(raw))
     assert queries.labels[0] == "red" and queries.gallery_labels == queries.labels
     assert all(heat.min() >= 0 and heat.shape == (8, 1, 7, 7) for heat in queries.heat.values())
 
