@@ -11,7 +11,10 @@ from caf_video.cli.options import Weights, open_backbone, parse_size, split_name
 from caf_video.errors import InputError
 
 if TYPE_CHECKING:
+    from caf_video.data.images import ImageSet
+    from caf_video.pipeline.localize.explained_network import ExplainedNetwork
     from caf_video.pipeline.study.written import Study
+    from caf_video.training import ClipRun
 
 study = typer.Typer(
     no_args_is_help=True,
@@ -211,30 +214,97 @@ def sanity(
     The head, then stage by stage from the output, then all weights; every method a row. Says which
     method passes.
     """
+    from caf_video.pipeline.study import sanity as study_of
+
+    opened = _of_clips_or_images(model, backbone, weights, dataset, root, metadata)
+    if not isinstance(opened, tuple):
+        subject = study_of.clips_subject(opened, split=split, count=count)
+    else:
+        network, images = opened
+        chosen = study_of.spread(images.split(split), count)
+        subject = study_of.images_subject(network, chosen)
+    _finish([study_of.study_sanity(subject, seeds=seeds, track=track)], folder)
+
+
+@study.command()
+def faithfulness(
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a training run, of images or of clips.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Without --model: a pretrained network of images.")
+    ] = None,
+    weights: Weights = "default",
+    dataset: Annotated[
+        str | None, typer.Option(help="Of networks of images: the set, see `localize`.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    count: Annotated[int, typer.Option(help="Images or clips that query, at most.", min=2)] = 200,
+    mosaics: Annotated[
+        int, typer.Option(help="Mosaics of images of the split; 0: none. Clips have none.", min=0)
+    ] = 200,
+    seed: Annotated[int, typer.Option(help="Of mosaics, resamples and the random row.")] = 0,
+    folder: Out = Path("runs/study"),
+) -> None:
+    """Is attention true on images or clips of your own, where nobody knows the evidence?
+
+    Retrieval with the hottest cells masked, beside cells at random; and mosaics of four images,
+    queried by a crop of one: how much of the heat lies where the query is.
+    """
+    from caf_video.pipeline.study.faithfulness import NAME, study_faithfulness
+    from caf_video.pipeline.study.mosaics import heat_of_mosaics
+    from caf_video.pipeline.study.queries import clip_queries, picture_queries
+    from caf_video.pipeline.study.sanity import spread
+    from caf_video.pipeline.study.written import prepare
+
+    prepare(folder, NAME)  # now, and not after the work
+    opened = _of_clips_or_images(model, backbone, weights, dataset, root, metadata)
+    explained = None
+    if not isinstance(opened, tuple):
+        queries = clip_queries(opened, split=split, count=count, track=track)
+    else:
+        network, images = opened
+        of_split = images.split(split)
+        queries = picture_queries(network, spread(of_split, count), images.label_names)
+        if mosaics:
+            explained = heat_of_mosaics(network, of_split, count=mosaics, seed=seed, track=track)
+    _finish([study_faithfulness(queries, explained, seed=seed, track=track)], folder)
+
+
+def _of_clips_or_images(
+    model: Path | None,
+    backbone: str | None,
+    weights: str,
+    dataset: str | None,
+    root: Path | None,
+    metadata: Path | None,
+) -> "ClipRun | tuple[ExplainedNetwork, ImageSet]":
+    """A run of clips; or a network of images, and the images that it is to look at.
+
+    Raises:
+        InputError: The options do not go together.
+    """
     if (model is None) == (backbone is None):
         raise InputError("give --model RUN, or --backbone NAME for a pretrained classifier")
     from caf_video.data.images import read_image_set
     from caf_video.pipeline.localize.explained_network import of_backbone, of_run
     from caf_video.pipeline.opened import open_run
-    from caf_video.pipeline.study import sanity as study_of
     from caf_video.training import ClipRun, load_run
 
     if model is not None and isinstance(load_run(model), ClipRun):
         if dataset is not None or root is not None:
             raise InputError(f"{model} is a run of clips: leave --dataset and --root out")
-        subject = study_of.clips_subject(open_run(model), split=split, count=count)
-    else:
-        if dataset is None or root is None:
-            raise InputError("a network of images needs --dataset and --root")
-        network = (
-            of_run(model)
-            if model is not None
-            else of_backbone(open_backbone(str(backbone), weights, 32, "float32"))
-        )
-        images = read_image_set(dataset, root, protocol=network.protocol, metadata=metadata)
-        chosen = study_of.spread(images.split(split), count)
-        subject = study_of.images_subject(network, chosen)
-    _finish([study_of.study_sanity(subject, seeds=seeds, track=track)], folder)
+        return open_run(model)
+    if dataset is None or root is None:
+        raise InputError("a network of images needs --dataset and --root")
+    network = (
+        of_run(model)
+        if model is not None
+        else of_backbone(open_backbone(str(backbone), weights, 32, "float32"))
+    )
+    return network, read_image_set(dataset, root, protocol=network.protocol, metadata=metadata)
 
 
 def _finish(studies: Sequence["Study"], folder: Path) -> None:
@@ -243,5 +313,6 @@ def _finish(studies: Sequence["Study"], folder: Path) -> None:
 
     for one in studies:
         paths = write_study(one, prepare(folder, one.name))
-        out.print(one.markdown(), highlight=False, soft_wrap=True)
+        for text in one.markdown().splitlines():  # a line break inside a text would be escaped
+            out.print(text, highlight=False, soft_wrap=True)
         out.print(f"Written: {', '.join(map(str, paths))}", soft_wrap=True)

@@ -22,7 +22,8 @@ class MaskedCurves:
     Attributes:
         shares: Of the cells that are masked, (k,).
         cosine: Of the embedding to the untouched one, (n, k), float64.
-        correct: Whether the nearest of the others, untouched, is of the clip's class, (n, k), bool.
+        correct: Whether the nearest of the others, untouched, is of the clip's class, (n, k), bool;
+            of several questions (n, k, q).
     """
 
     shares: tuple[float, ...]
@@ -58,7 +59,7 @@ def masked_curves(
         heat: Of each cell, (n, t, h, w); ties go in the order of frame, row, column.
         filling: What a masked cell holds, of the shape of `maps` or (1, 1, c, 1, 1).
         nearest_correct: From embeddings (n, d) to whether the clip nearest to each, of the others
-            untouched, is of its class, bool (n,).
+            untouched, is of its class, bool (n,); or the answers to q such questions, (n, q).
         insertion: Begin with all masked, and let the hottest cells come back first: the shares are
             then of the cells that are back.
         shares: Where the curve is taken, ascending, from 0 to 1.
