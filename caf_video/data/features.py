@@ -33,7 +33,6 @@ from caf_video.errors import CafVideoError
 from caf_video.files import (
     is_ours,
     require_file,
-    unwritable,
     was_ours,
     written_whole,
 )

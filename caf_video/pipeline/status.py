@@ -72,9 +72,7 @@ def store_status(
     if isinstance(store, FeatureStore):
         there, failed = store.stored(), store.failed()
     else:  # windows into arrays, which are all there or cannot be opened
-        there = {
-            name for clip, name in zip(clips, names, strict=True) if store.event(clip.clip_id)
-        }
+        there = {name for clip, name in zip(clips, names, strict=True) if store.event(clip.clip_id)}
         failed = set()
     states: Counter[tuple[str, str]] = Counter()
     refused: list[Clip] = []

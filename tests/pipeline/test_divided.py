@@ -96,8 +96,11 @@ def test_what_fails_on_a_shard_is_left_out_of_the_manifest_whoever_ends_last(
             for one in clips]  # fmt: skip
     write_manifest(lost, tmp_path / "list.csv")
     out = tmp_path / "out"
-    failing = next(number for number in range(3)
-                   if extracted(tmp_path / "list.csv", tmp_path / "try", Shard(number, 3)).failed)  # fmt: skip
+    failing = next(
+        number
+        for number in range(3)
+        if extracted(tmp_path / "list.csv", tmp_path / "try", Shard(number, 3)).failed
+    )
     for index in [failing, *({0, 1, 2} - {failing})]:
         store = extracted(tmp_path / "list.csv", out, Shard(index, 3)).store
     assert {clip.clip_id for clip in read_manifest(store.manifest_path)} == {

@@ -242,9 +242,11 @@ def test_an_index_that_another_process_makes_meanwhile_is_gone_on_with(
     monkeypatch.setattr(
         type(tmp_path),
         "is_file",
-        lambda path: made_meanwhile() and is_file(path)
-        if path == tmp_path / "i" / "index.json"
-        else is_file(path),
+        lambda path: (
+            made_meanwhile() and is_file(path)
+            if path == tmp_path / "i" / "index.json"
+            else is_file(path)
+        ),
     )
     done = index_moments(known_run.folder, tmp_path / "i")
     assert (done.added, done.held) == (0, 7)
