@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -224,12 +225,16 @@ def require_ours(*paths: Path, failure: type[CafVideoError] = CafVideoError) -> 
 
 def is_ours(path: Path) -> bool:
     """Whether a file is as we wrote it."""
-    return path.is_file() and _line(path) in _lines(path.parent)
+    if not path.is_file():
+        return False
+    line = _line(path)  # first, for it was noted before the file took its name
+    return _record(path.parent).holds(line)
 
 
 def was_ours(path: Path) -> bool:
     """Whether we wrote a file of this name, whatever became of it since."""
-    return any(line.partition("  ")[2] == path.name for line in _lines(path.parent))
+    known = _record(path.parent)
+    return any(line.partition("  ")[2] == path.name for line in (*known.lines, known.half))
 
 
 def remember_ours(path: Path, failure: type[CafVideoError] = CafVideoError) -> None:
@@ -242,12 +247,12 @@ def remember_ours(path: Path, failure: type[CafVideoError] = CafVideoError) -> N
 
 
 def _note(folder: Path, line: str, failure: type[CafVideoError]) -> None:
-    before = _text(folder)
-    if line in before.split("\n"):
+    known = _record(folder)
+    if known.holds(line):
         return
     record = folder / RECORD
     # After a full disk the last line may be half a line.
-    begin = "" if not before or before.endswith("\n") else "\n"
+    begin = "\n" if known.half else ""
     try:
         with record.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(f"{begin}{line}\n")
@@ -264,15 +269,48 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lines(folder: Path) -> list[str]:
-    return _text(folder).split("\n")
+@dataclass
+class _Record:
+    """What a record said when it was last read: it grows, and only what is new is read."""
+
+    file: tuple[int, int] = (0, 0)
+    size: int = 0  # of its whole lines
+    end: bytes = b""  # of them
+    lines: set[str] = field(default_factory=set)
+    half: str = ""  # what follows them
+
+    def holds(self, line: str) -> bool:
+        return line in self.lines or line == self.half
 
 
-def _text(folder: Path) -> str:
+_records: dict[Path, _Record] = {}
+_END = 200  # bytes by which a record that has grown is told from another of its place
+
+
+def _record(folder: Path) -> _Record:
+    known = _records.setdefault(folder, _Record())
     try:
-        return (folder / RECORD).read_text(encoding="utf-8", errors="surrogateescape")
+        file = (folder / RECORD).open("rb")
     except FileNotFoundError:
-        return ""
+        _records[folder] = _Record()
+        return _records[folder]
+    with file:
+        stat = os.fstat(file.fileno())
+        file.seek(known.size - len(known.end))
+        if known.file != (stat.st_dev, stat.st_ino) or file.read(len(known.end)) != known.end:
+            known = _records[folder] = _Record(file=(stat.st_dev, stat.st_ino))
+        file.seek(known.size)
+        whole, _, half = file.read().rpartition(b"\n")
+    if whole:
+        known.lines.update(_as_text(whole).split("\n"))
+        known.size += len(whole) + 1
+        known.end = (known.end + whole + b"\n")[-_END:]
+    known.half = _as_text(half)
+    return known
+
+
+def _as_text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
 
 
 def unwritable(

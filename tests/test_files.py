@@ -128,3 +128,29 @@ def test_a_record_can_be_checked_with_sha256sum(tmp_path: Path) -> None:
     remember_ours(file)
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert (tmp_path / RECORD).read_text() == f"{digest}  a.csv\n"
+
+
+def test_a_record_that_others_write_to_is_read_as_it_is_now(tmp_path: Path) -> None:
+    import hashlib
+
+    def noted(name: str) -> str:
+        (tmp_path / name).write_text(name)
+        return f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n"
+
+    record = tmp_path / RECORD
+    lines = {name: noted(name) for name in "abcd"}
+    assert not is_ours(tmp_path / "a")
+    record.write_text(lines["a"] + lines["b"][:-1])  # the last line lacks its end
+    assert is_ours(tmp_path / "a") and is_ours(tmp_path / "b") and not is_ours(tmp_path / "c")
+    with record.open("a") as file:
+        file.write("\n" + lines["c"])
+    assert all(is_ours(tmp_path / name) for name in "abc")
+    remember_ours(tmp_path / "d")
+    assert record.read_text() == "".join(lines.values())
+    record.write_text(lines["d"] + lines["c"] + lines["b"])  # another one, shorter
+    assert not is_ours(tmp_path / "a") and is_ours(tmp_path / "d")
+    record.unlink()
+    assert not is_ours(tmp_path / "d")
+    record.write_text(lines["a"][:30])  # half a line, after a full disk
+    remember_ours(tmp_path / "b")
+    assert record.read_text() == lines["a"][:30] + "\n" + lines["b"] and is_ours(tmp_path / "b")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from caf_video.cli import bring, find, learn, look, prepare
+from caf_video.cli import bring, find, learn, look, prepare, state
 from caf_video.cli.console import EXIT_INTERRUPTED, err, one_line_failures, out
 from caf_video.cli.study import study
 from caf_video.errors import Interrupted
@@ -63,6 +63,7 @@ app.command("import")(bring.import_events)
 app.command("import-hdd")(bring.import_hdd)
 app.command()(prepare.check)
 app.command()(prepare.extract)
+app.command()(state.status)
 app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
+from caf_video.cli.options import ShardText, open_shard
 
 
 def index(
@@ -33,11 +34,13 @@ def index(
     fps: Annotated[
         float | None, typer.Option(help="Frames a second, of videos that do not say.", min=0.001)
     ] = None,
+    shard: ShardText = None,
 ) -> None:
     """Embed clips or whole drives, to search among them.
 
     A drive becomes overlapping windows; each of its frames goes through the backbone once. The
-    index is added to: what it has already is not made again.
+    index is added to: what it has already is not made again. Several processes, each with a shard,
+    add to one index.
     """
     from caf_video.pipeline.index import Windows, index_moments
 
@@ -50,6 +53,7 @@ def index(
         windows=Windows(window, step),
         features=features,
         fps=fps,
+        shard=open_shard(shard),
         track=track,
     )
     out.print(

@@ -10,9 +10,11 @@ from caf_video.cli.console import out, show, track
 from caf_video.cli.learn import say_what_is_left_out
 from caf_video.cli.options import (
     BackboneName,
+    ShardText,
     Stride,
     Weights,
     open_backbone,
+    open_shard,
     parse_size,
     split_names,
 )
@@ -97,6 +99,7 @@ def explain(
             "--format", help="Of videos: mp4, gif or webp; several with commas. mp4 unless given."
         ),
     ] = None,
+    shard: ShardText = None,
 ) -> None:
     """Show where a network looked.
 
@@ -110,7 +113,8 @@ def explain(
     if only_correct and only_wrong:
         raise InputError("--only-correct and --only-wrong leave nothing: choose one")
     if model is not None:
-        from caf_video.pipeline.explain import explain_clips, write_explanations
+        from caf_video.pipeline.explain import ask
+        from caf_video.pipeline.explain_files import explain_into
         from caf_video.pipeline.explain_page import write_explained_page
         from caf_video.pipeline.results import output_folder
 
@@ -118,34 +122,49 @@ def explain(
         only: Literal["all", "correct", "wrong"] = (
             "correct" if only_correct else "wrong" if only_wrong else "all"
         )
-        explained = explain_clips(
+        part = open_shard(shard)
+        asked = ask(
             model,
             targets or [],
             split=split,
-            only=only,
             filters=filters,
             features=features,
             videos=videos,
+            shard=part,
             track=track,
         )
-        say_what_is_left_out(explained.search)
-        if only != "all" and explained.unjudged:
+        say_what_is_left_out(asked.search)
+        if only != "all" and asked.unjudged:
             out.print(
-                f"Not judged, and so left out: {len(explained.unjudged)} clips without a label, or "
+                f"Not judged, and so left out: {len(asked.unjudged)} clips without a label, or "
                 "that the run was trained on.",
                 soft_wrap=True,
             )
-        if not explained:
-            judged = len(targets or [None]) > len(explained.unjudged)
+        left = explain_into(folder, asked, only=only, shard=part, track=track)
+        if left.waiting:
+            others = ", ".join(map(str, left.waiting))
+            out.print(
+                f"{len(left.strips)} clips explained; the page is written when the other shards "
+                f"have ended: {others}.",
+                soft_wrap=True,
+                highlight=False,
+            )
+            return
+        if not left.all_strips:
+            judged = len(asked.everything) > len(asked.unjudged)
             why = f"none of them was {only}" if judged else "nothing was judged"
             out.print(f"No clip is left: {why}.")
             return
-        strips = write_explanations(explained, folder, track=track)
-        page = write_explained_page(explained, strips, title=f"Where {model.name} looked")
-        out.print(f"{len(strips)} clips explained; open {page}", soft_wrap=True)
-        if alone := sum(not one.has_video for one in explained):
-            out.print(f"{alone} of them have no video: their strips show the heat alone.")
+        page = write_explained_page(left.all_strips, title=f"Where {model.name} looked")
+        again = f", {left.held} of them before" if left.held else ""
+        out.print(f"{len(left.strips)} clips explained{again}; open {page}", soft_wrap=True)
+        if left.without_video:
+            out.print(
+                f"{left.without_video} of them have no video: their strips show the heat alone."
+            )
         return
+    if shard is not None:
+        raise InputError("--shard needs --model: photographs and videos are explained one by one")
     if not targets:
         raise InputError("give a photograph or a video file to explain")
     if only_correct or only_wrong:
@@ -276,19 +295,22 @@ def localize(
     workers: Annotated[
         int | None, typer.Option(help="Processes that measure; one for each core.", min=1)
     ] = None,
+    shard: ShardText = None,
 ) -> None:
     """Measure boxes of heatmaps (WSOL) under named protocols.
 
     With --backbone, Table 1: GT-known, top-1 and top-5. With --model RUN, Table 2 (a classifier) or
     Table 3 (an embedding: R@1-gated, beside NMI and R@1). With --json, an interrupted run goes on
-    where it stopped.
+    where it stopped; and several processes, each with a shard, share the pass.
     """
     if (model is None) == (backbone is None):
         raise InputError("give --model RUN for a network of `caf-video train`, or --backbone NAME")
     from caf_video.pipeline.localize import table as tables
     from caf_video.pipeline.localize.explained_network import of_backbone, of_run
+    from caf_video.pipeline.localize.measure import Waiting
     from caf_video.pipeline.localize.stage import localize as measure
 
+    part = open_shard(shard)
     subject = (
         of_run(model)
         if model is not None
@@ -307,8 +329,17 @@ def localize(
         workers=workers,
         pictures=pictures,
         picture_count=picture_count,
+        shard=part,
         track=track,
     )
+    if isinstance(done, Waiting):
+        out.print(
+            f"Done; {len(done.parts)} of {done.total} parts of the pass are still to come from "
+            f"other shards. Who ends last, or the same command with --shard 1/1, writes {json}.",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return
     title = f"{subject.backbone}, {subject.trained}"
     shown = Table(title=title)
     rows = [tables.cells(row, done.scores, subject, full=False) for row in done.scores.rows]

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from caf_video.cli.console import out
 from caf_video.errors import InputError
+from caf_video.shards import WHOLE, Shard, shard_of
 
 BackboneName = Annotated[
     str,
@@ -27,6 +29,23 @@ Candidates = Annotated[
     int,
     typer.Option(help="Frames per timestep that training chooses from, an odd number.", min=1),
 ]
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N parts, from 1/N to N/N; unless given, what a Slurm array, srun or "
+        "torchrun says, else all.",
+    ),
+]
+
+
+def open_shard(text: str | None) -> Shard:
+    """The shard that was asked for, and a word on it where it is not all."""
+    shard = shard_of(text)
+    if shard != WHOLE:
+        out.print(f"Shard {shard}.", highlight=False)
+    return shard
 
 
 def open_backbone(name: str, weights: str, stride: int, precision: str):  # type: ignore[no-untyped-def]

@@ -11,10 +11,12 @@ from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
 from caf_video.cli.options import (
     BackboneName,
     Candidates,
+    ShardText,
     Stride,
     Timesteps,
     Weights,
     open_backbone,
+    open_shard,
     parse_size,
 )
 
@@ -198,16 +200,19 @@ def extract(
         ),
     ] = None,
     videos: Videos = None,
+    shard: ShardText = None,
 ) -> None:
     """Turn the clips' frames into frozen feature maps on disk.
 
     Goes on where it was interrupted, and past a clip that cannot be read (then exit code 3). Clips
-    without a split get one, whole sessions at a time, and keep it when others are added.
+    without a split get one, whole sessions at a time, and keep it when others are added. Several
+    processes, each with a shard, fill one store; `status` says what is there.
     """
     from caf_video.data.clips import splits_without_clips
     from caf_video.data.manifest import read_manifest
     from caf_video.pipeline.extract import extract as extract_features
 
+    part = open_shard(shard)
     network = open_backbone(backbone, weights, stride, precision)
     extracted = extract_features(
         manifest,
@@ -220,6 +225,7 @@ def extract(
         seed=seed,
         fps=fps,
         videos=videos,
+        shard=part,
         track=track,
     )
     store = extracted.store
@@ -231,10 +237,15 @@ def extract(
             f"{store.manifest_path}; the same command tries them again.",
             soft_wrap=True,
         )
+    if extracted.clips < extracted.total:
+        out.print(f"{extracted.clips} of {extracted.total} clips are of this shard.")
     empty = splits_without_clips(read_manifest(store.manifest_path))
     if empty:
         err.print(empty, soft_wrap=True)
     out.print(f"Features: {store.folder}", soft_wrap=True)
     if extracted.failed:
         raise typer.Exit(EXIT_PARTLY)
-    out.print(f"Next: caf-video train features={store.folder} run_dir=RUN", soft_wrap=True)
+    following = f"caf-video train features={store.folder} run_dir=RUN"
+    if extracted.clips < extracted.total:
+        following = f"caf-video status {store.folder} {manifest}"
+    out.print(f"Next: {following}", soft_wrap=True)

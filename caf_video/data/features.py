@@ -1,13 +1,17 @@
 """The feature store: frozen feature maps of clips on disk, one safetensors file a clip.
 
-    FOLDER/store.json                   what made the features: a StoreDescription
-    FOLDER/manifest.csv                 the clips, written by the extraction
-    FOLDER/clips/<clip id>.safetensors  feature_maps, frame_indices, times_seconds
+    FOLDER/store.json                      what made the features: a StoreDescription
+    FOLDER/manifest.csv                    the clips, written by the extraction
+    FOLDER/clips/3f/<clip id>.safetensors  feature_maps, frame_indices, times_seconds
+    FOLDER/failed/3f/<clip id>.json        why a clip has no features
+
+The folders 00 to ff are named by a digest of the id (`store_files`).
 
 Every file is written under a temporary name and renamed, so it is whole or it is not there: an
 extraction that stops, for whatever reason, goes on where it stopped. Every clip has a checksum,
-which is checked whenever it is read (see `sealed`): one that is damaged, or was stored by a version
-that had no checksums, is refused, and extracted again by the same command.
+which is checked whenever it is read (see `sealed`): one that is damaged is refused, and extracted
+again by the same command. So several processes may write to one store, also the same clip. Files
+that earlier versions, which had no checksums, left in `clips` itself are not looked at.
 """
 
 import dataclasses
@@ -24,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from caf_video.data.sealed import DamagedFileError, sealed, unsealed
+from caf_video.data.store_files import fanned_out, names_in
 from caf_video.errors import CafVideoError
-from caf_video.file_names import file_name
-from caf_video.files import is_ours, unwritable, was_ours, written_whole
+from caf_video.files import is_ours, was_ours, written_whole
 from caf_video.reading import require_file
 
 LARGEST = 1 << 20  # of any number that describes a map: beyond are numbers that nobody meant
@@ -153,35 +157,36 @@ class FeatureStore:
     def create(cls, folder: str | Path, description: StoreDescription) -> Self:
         """Make a store, or go on with one of the same description.
 
+        Several processes may do so at once.
+
         Raises:
             FeatureStoreError: If the folder is a file, cannot be written, or holds other features.
         """
         folder = Path(folder)
-        if _description_file(folder).exists():
-            store = cls.open(folder)
-            store.require(description)
-            return store
         if folder.exists() and not folder.is_dir():
             raise FeatureStoreError(f"{folder} is a file, not a folder: choose another folder")
+        # Another process may make the store meanwhile. It writes the description first: so what
+        # lies there without one is nobody's if there is none now, after it was seen.
         manifest = folder / "manifest.csv"
-        if manifest.exists():
-            raise FeatureStoreError(
-                f"{manifest} is there already, and is no feature store's: choose another folder"
-            )
-        try:
-            _clips_folder(folder).mkdir(parents=True, exist_ok=True)
-            if any(_clips_folder(folder).glob("*.safetensors")):
+        has_manifest = manifest.exists()
+        has_clips = next(_clips_folder(folder).glob("**/*.safetensors"), None) is not None
+        file = _description_file(folder)
+        if not file.exists():
+            if has_manifest:
+                raise FeatureStoreError(
+                    f"{manifest} is there already, and is no feature store's: choose another folder"
+                )
+            if has_clips:
                 raise FeatureStoreError(
                     f"{folder} holds features but no store.json that says of what: "
                     "choose another folder, or delete this one"
                 )
-        except OSError as error:
-            raise unwritable(folder, error, FeatureStoreError, again=_AGAIN) from error
-        text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
-        file = _description_file(folder)
-        with written_whole(file, FeatureStoreError, again=_AGAIN, ours=True) as part:
-            part.write_bytes(text.encode())
-        return cls(folder, description)
+            text = json.dumps(dataclasses.asdict(description), indent=2) + "\n"
+            with written_whole(file, FeatureStoreError, again=_AGAIN, ours=True) as part:
+                part.write_bytes(text.encode())
+        store = cls.open(folder)  # of two that were written at once the last one stays
+        store.require(description)
+        return store
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -256,6 +261,36 @@ class FeatureStore:
         file = self._file(features.clip_id)
         with written_whole(file, FeatureStoreError, again=_AGAIN) as part:
             part.write_bytes(payload)
+
+    def note_failure(self, clip_id: str, reason: str) -> None:
+        """Note why a clip has no features.
+
+        Raises:
+            FeatureStoreError: It cannot be written.
+        """
+        text = json.dumps({"clip_id": clip_id, "reason": reason}, indent=1)  # any name, as ASCII
+        with written_whole(self._failure(clip_id), FeatureStoreError, again=_AGAIN) as part:
+            part.write_text(f"{text}\n", encoding="utf-8")
+
+    def forget_failure(self, clip_id: str) -> None:
+        """The clip has its features now."""
+        self._failure(clip_id).unlink(missing_ok=True)
+
+    def failure(self, clip_id: str) -> str:
+        """Why a clip has no features; "" where nobody noted it."""
+        try:
+            noted = json.loads(self._failure(clip_id).read_text(encoding="utf-8"))
+            return str(noted["reason"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return ""
+
+    def failed(self) -> set[str]:
+        """The `file_name` of every clip that has no features, of which nothing is read."""
+        return names_in(self.folder / "failed", ".json")
+
+    def stored(self) -> set[str]:
+        """The `file_name` of every clip that has features, of which nothing is read."""
+        return names_in(_clips_folder(self.folder), ".safetensors")
 
     def holds(self, clip_id: str, clip_key: str) -> bool:
         """Whether the clip is stored as it was written, and was made of what `clip_key` says.
@@ -343,7 +378,10 @@ class FeatureStore:
         )
 
     def _file(self, clip_id: str) -> Path:
-        return _clips_folder(self.folder) / f"{file_name(clip_id)}.safetensors"
+        return fanned_out(_clips_folder(self.folder), clip_id, ".safetensors")
+
+    def _failure(self, clip_id: str) -> Path:
+        return fanned_out(self.folder / "failed", clip_id, ".json")
 
     def _require_shapes(self, what: str, features: ClipFeatures) -> None:
         wanted = self.description

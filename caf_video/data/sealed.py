@@ -2,7 +2,8 @@
 
 Their metadata have one entry more, `crc32`: the CRC-32 of the whole file, as zlib computes it, with
 eight zeros in the place of its own eight digits. Any reader of safetensors reads them. A file
-without the entry is not one of these, also if an earlier version wrote it.
+without the entry is not one of these, also if an earlier version wrote it. The same content gives
+the same bytes: the entries of the metadata are in the order of their names.
 """
 
 import json
@@ -35,7 +36,7 @@ def sealed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
         tensors: By name, contiguous.
         metadata: Beside them; not `crc32`.
     """
-    content = bytearray(save(dict(tensors), metadata={**metadata, _NAME: _ZEROS}))
+    content = _in_order(save(dict(tensors)), {**metadata, _NAME: _ZEROS})
     start = content.index(b'"crc32":"00000000"') + len(b'"crc32":"')
     content[start : start + len(_ZEROS)] = f"{zlib.crc32(content):08x}".encode()
     return bytes(content)
@@ -64,6 +65,15 @@ def unsealed(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return load(content), {name: text for name, text in metadata.items() if name != _NAME}
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedFileError(f"{file} cannot be read") from error
+
+
+def _in_order(content: bytes, metadata: Mapping[str, str]) -> bytearray:
+    """Such a file with these metadata, which the library itself would write in any order."""
+    end = _header_end(content)
+    header = {"__metadata__": dict(sorted(metadata.items())), **json.loads(content[_LENGTH:end])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH)  # the tensors begin at a multiple of eight bytes
+    return bytearray(len(text).to_bytes(_LENGTH, "little") + text) + content[end:]
 
 
 def _entry(content: bytes | bytearray) -> re.Match[bytes] | None:

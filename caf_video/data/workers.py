@@ -44,6 +44,8 @@ def made_in_order(
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         raise lost from error
+    except ConnectionError as error:  # of a process that ended while it handed a tensor over
+        raise lost from error
 
 
 class _ErrorsAsData(Dataset[Made | CafVideoError]):

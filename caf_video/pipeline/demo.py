@@ -19,7 +19,8 @@ from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.check import check
 from caf_video.pipeline.evaluate import Evaluation, evaluate
-from caf_video.pipeline.explain import ExplainedClip, draw_clip, explain_clips, write_explanations
+from caf_video.pipeline.explain import ExplainedClip, explain_clips
+from caf_video.pipeline.explain_files import draw_clip, write_explanations
 from caf_video.pipeline.extract import extract
 from caf_video.pipeline.opened import open_features, open_run, split_maps
 from caf_video.pipeline.progress import Track, quietly

@@ -1,8 +1,10 @@
-"""clip ─► filters ─► strip, npz and JSON: where a trained embedding looked, and when (Fig. 9)."""
+"""clip ─► filters: where a trained embedding looked, and when (Fig. 9)."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,22 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caf_video.attention import (
-    explain_clip,
-    filters_to_heatmaps,
-    frame_influence,
-    resize_maps,
-)
+from caf_video.attention import explain_clip, frame_influence
 from caf_video.data.clips import sides_of
 from caf_video.data.features import ClipFeatures
 from caf_video.data.manifest import Clip, read_manifest
 from caf_video.data.moved import relocated
 from caf_video.data.session_store import ARRAY_SUFFIX
 from caf_video.data.stores import ClipStore
-from caf_video.data.video.reader import VideoError, VideoReader
-from caf_video.errors import CafVideoError, InputError
-from caf_video.files import require_ours
+from caf_video.errors import InputError
 from caf_video.pipeline.evaluate import ALL_OTHERS, OTHER_SESSIONS
+from caf_video.pipeline.extract import clips_on
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.opened import (
     clips_of,
@@ -35,23 +31,18 @@ from caf_video.pipeline.opened import (
     open_run,
 )
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.queries import EmbeddedSearch, as_whom, embed_search, same_video
-from caf_video.pipeline.results import (
-    output_folder,
-    result_names,
-    write_json,
-    write_npz,
-    write_picture,
-)
+from caf_video.pipeline.queries import EmbeddedSearch, as_whom, embed_search
 from caf_video.pipeline.trained_on import TrainingTimes
-from caf_video.rendering import ClipCaption, NeighbourRow, clip_strip, frame_title
+from caf_video.shards import WHOLE, Shard
 from caf_video.training import ClipRun
 
-CLIPS_AT_ONCE = 64
+Only = Literal["all", "correct", "wrong"]
+Filters = Literal["per-frame", "joint"]
 
-_PLAIN_GREY = 96  # under the heat of a clip without a video,
-_PLAIN_CELL = 32  # whose cells are as many pixels large
-TRAINED_ON = "trained on"  # instead of a split
+CLIPS_AT_ONCE = 64
+FORMAT = (
+    "1"  # of an explanation: another one once the same run and features are explained otherwise
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class ExplainedClip:
     @property
     def has_video(self) -> bool:
         """Whether there are frames to draw: maps that others made may come without."""
-        return _has_video(self.clip)
+        return has_video(self.clip)
 
     def record(self) -> dict[str, Any]:
         """All of it but the filters, in plain values."""
@@ -167,13 +158,15 @@ def explain_clips(
     targets: Sequence[str],
     *,
     split: str = "test",
-    only: Literal["all", "correct", "wrong"] = "all",
-    filters: Literal["per-frame", "joint"] = "per-frame",
+    only: Only = "all",
+    filters: Filters = "per-frame",
     features: Path | None = None,
     videos: Path | None = None,
     track: Track = quietly,
 ) -> Explained:
     """Where a run's network looked, in every sampled frame of the clips asked for.
+
+    All of them are held: `explain_into` writes many to a folder and forgets them.
 
     Args:
         run_folder: The run.
@@ -189,247 +182,237 @@ def explain_clips(
     Raises:
         CafVideoError: The run, a clip or a video cannot be used; says which and why.
     """
+    asked = ask(
+        run_folder, targets, split=split, filters=filters, features=features, videos=videos,
+        track=track,
+    )  # fmt: skip
+    chunks = asked.chunks()
+    explained: list[ExplainedClip] = []
+    for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
+        explained += (one for one in asked.explained(chunk, only) if one is not None)
+    return Explained(explained, asked.search, asked.unjudged)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Clips that a run is asked for, and all that explains any of them.
+
+    Attributes:
+        run, store: The network and its features.
+        search: The clips of the split, and those among which neighbours are searched.
+        everything: All clips that are asked for, those of other shards too.
+        clips: Those that are to be explained here, n of them.
+        events: Which event of which video each is, (n,).
+        queries: As whom, and of which session, each asks for its neighbours, (n,).
+        trained_on: Whether the run was trained on each, (n,).
+        filters: A filter for each frame, or one for the clip.
+        videos: Where the videos are, if they are elsewhere.
+    """
+
+    run: ClipRun
+    store: ClipStore
+    search: EmbeddedSearch
+    everything: list[Clip]
+    clips: list[Clip]
+    events: list[str]
+    queries: list[Clip]
+    trained_on: list[bool]
+    filters: Filters
+    videos: Path | None
+    _stored: frozenset[Clip]
+    _there: Mapping[Clip, Tensor]
+
+    def chunks(self) -> list[range]:
+        """The rows of the clips, so many at once."""
+        last = len(self.clips)
+        return [range(i, min(i + CLIPS_AT_ONCE, last)) for i in range(0, last, CLIPS_AT_ONCE)]
+
+    @property
+    def unjudged(self) -> list[Clip]:
+        """Those without a verdict to choose them by."""
+        return [clip for row, clip in enumerate(self.clips) if not self._judged(row)]
+
+    def made_of(self, row: int) -> str:
+        """Digest of all that the explanation of a clip depends on: its features, run, gallery."""
+        clip = self.clips[row]
+        features = self.store.digest([clip.clip_id]) if clip in self._stored else self.events[row]
+        return hashlib.sha256(f"{self.of_all}|{features}".encode()).hexdigest()[:32]
+
+    @cached_property
+    def of_all(self) -> str:
+        """What every explanation depends on: the run, the gallery, the kind of filters."""
+        with self.run.checkpoint.open("rb") as checkpoint:
+            digest = hashlib.file_digest(checkpoint, "sha256")
+        for side in self.search.sides:
+            digest.update(repr([(one.clip_id, one.label, one.recording) for one in side.clips])
+                          .encode("utf-8", "surrogateescape"))  # fmt: skip
+            digest.update(side.embeddings.contiguous().numpy().tobytes())
+        return f"{FORMAT}|{self.filters}|{digest.hexdigest()}"
+
+    def explained(self, rows: Sequence[int], only: Only = "all") -> list[ExplainedClip | None]:
+        """Some of the clips, row by row; None where the verdict is another than `only` wants."""
+        features = self._features(rows)
+        embeddings = torch.stack(
+            [
+                self._there[clip]
+                if clip in self._there
+                else self.run.embed(maps_at_test(of_clip)[None])[0].cpu()
+                for clip, of_clip in zip([self.clips[row] for row in rows], features, strict=True)
+            ]
+        )
+        queries = [self.queries[row] for row in rows]
+        of_all = self.search.nearest(embeddings, queries)
+        apart = self.search.sessions_allow
+        nearest = self.search.nearest(embeddings, queries, other_sessions=True) if apart else of_all
+        wanted = [
+            place
+            for place, row in enumerate(rows)
+            if only == "all"
+            or (
+                self._judged(row)
+                and (nearest.clips[place].label == self.clips[row].label) == (only == "correct")
+            )
+        ]
+        found: list[ExplainedClip | None] = [None] * len(rows)
+        if not wanted:
+            return found
+        batch = torch.stack([maps_at_test(features[place]) for place in wanted])
+        solution = explain_clip(self.run.model, batch, filters=self.filters)
+        shares = solution.frame_shares.cpu().numpy() if self.filters == "joint" else None
+        influence = frame_influence(self.run.model, batch)
+        for at, place in enumerate(wanted):
+            frames = features[place].middle_frames()
+            others = self.store.read(nearest.clips[place].clip_id).middle_frames()
+            found[place] = ExplainedClip(
+                clip=relocated(self.clips[rows[place]], self.videos),
+                # Copies: views would hold the maps that they were read with.
+                frame_indices=frames.frame_indices.copy(),
+                times_seconds=frames.times_seconds.copy(),
+                filters=solution.filters[at].cpu(),
+                losses=np.atleast_1d(solution.losses[at].cpu().numpy()),
+                steps=np.atleast_1d(solution.steps[at].cpu().numpy()),
+                settled=np.atleast_1d(solution.settled[at].cpu().numpy()),
+                influence=influence[at].cpu().numpy(),
+                solver=solution.solver,
+                nearest=relocated(nearest.clips[place], self.videos),
+                nearest_frames=others.frame_indices.copy(),
+                distance=float(nearest.distances[place]),
+                rule=OTHER_SESSIONS if apart else ALL_OTHERS,
+                nearest_of_all=of_all.clips[place],
+                trained_on=self.trained_on[rows[place]],
+                frame_shares=None if shares is None else shares[at],
+            )
+        return found
+
+    def _judged(self, row: int) -> bool:
+        return bool(self.clips[row].label) and not self.trained_on[row]
+
+    def _features(self, rows: Sequence[int]) -> list[ClipFeatures]:
+        """Of a store's clips as they are stored; those of a video file are extracted here."""
+        clips = [self.clips[row] for row in rows]
+        new = [clip for clip in clips if clip not in self._stored]
+        made = dict(zip(new, new_features(self.run, new), strict=True))
+        return [made[clip] if clip in made else self.store.read(clip.clip_id) for clip in clips]
+
+
+def ask(
+    run_folder: Path,
+    targets: Sequence[str],
+    *,
+    split: str = "test",
+    filters: Filters = "per-frame",
+    features: Path | None = None,
+    videos: Path | None = None,
+    shard: Shard = WHOLE,
+    track: Track = quietly,
+) -> Asked:
+    """Find the clips that are asked for, and embed those among which neighbours are searched.
+
+    A clip asks as the clip of the gallery that is the same event of the same video, if there is
+    one, whatever it is called; and as of the session that its video belongs to.
+
+    Args:
+        shard: Which of the clips are to be explained; the others are as of `explain_clips`.
+
+    Raises:
+        CafVideoError: As of `explain_clips`.
+    """
     run = open_run(run_folder)
     store = open_features(run, features)
-    searched = sides_of(read_manifest(store.manifest_path), split)[1]
+    listed = read_manifest(store.manifest_path)
+    searched = sides_of(listed, split)[1]
     gallery = clips_of(run, store, searched).clips
     if len(gallery) < 2:
         raise InputError(f"the {searched} split has {len(gallery)} clips: neighbours need two")
     search = embed_search(run, store, split, track=track)
-    clips, maps, queries = _chosen(run, store, search, targets)
-    embeddings = _queries(run, search, clips, maps)
-    of_all = search.nearest(embeddings, queries)
-    apart = search.sessions_allow
-    nearest = search.nearest(embeddings, queries, other_sessions=True) if apart else of_all
-    trained_on = [split != "train" and query.split == TRAINED_ON for query in queries]
-    judged = [bool(clip.label) and not trained_on[i] for i, clip in enumerate(clips)]
-    wanted = [
-        i
-        for i, clip in enumerate(clips)
-        if only == "all"
-        or (judged[i] and (nearest.clips[i].label == clip.label) == (only == "correct"))
-    ]
-    unjudged = [clip for clip, verdict in zip(clips, judged, strict=True) if not verdict]
-    explained = []
-    chunks = [wanted[i : i + CLIPS_AT_ONCE] for i in range(0, len(wanted), CLIPS_AT_ONCE)]
-    for chunk in track(chunks, description="Solving for the filters", total=len(chunks)):
-        batch = torch.stack([maps_at_test(maps[i]) for i in chunk])
-        solution = explain_clip(run.model, batch, filters=filters)
-        shares = solution.frame_shares.cpu().numpy() if filters == "joint" else None
-        influence = frame_influence(run.model, batch)
-        for row, i in enumerate(chunk):
-            frames = maps[i].middle_frames()
-            others = store.read(nearest.clips[i].clip_id).middle_frames()
-            explained.append(
-                ExplainedClip(
-                    clip=relocated(clips[i], videos),
-                    frame_indices=frames.frame_indices,
-                    times_seconds=frames.times_seconds,
-                    filters=solution.filters[row].cpu(),
-                    losses=np.atleast_1d(solution.losses[row].cpu().numpy()),
-                    steps=np.atleast_1d(solution.steps[row].cpu().numpy()),
-                    settled=np.atleast_1d(solution.settled[row].cpu().numpy()),
-                    influence=influence[row].cpu().numpy(),
-                    solver=solution.solver,
-                    nearest=relocated(nearest.clips[i], videos),
-                    nearest_frames=others.frame_indices,
-                    distance=float(nearest.distances[i]),
-                    rule=OTHER_SESSIONS if apart else ALL_OTHERS,
-                    nearest_of_all=of_all.clips[i],
-                    trained_on=trained_on[i],
-                    frame_shares=None if shares is None else shares[row],
-                )
-            )
-    return Explained(explained, search, unjudged)
-
-
-def draw_clip(
-    explained: ExplainedClip,
-    *,
-    captioned: bool = True,
-    with_neighbour: bool = True,
-    boxes: np.ndarray | None = None,
-    evidence_visible: np.ndarray | None = None,
-) -> Any:
-    """The strip of a clip: its frames under their heatmaps, its nearest neighbour's below.
-
-    Where there is no video the heat is drawn alone, over grey.
-
-    Args:
-        captioned: Whether the strip says whose it is; a page around it may say so itself.
-        with_neighbour: Whether the nearest clip's frames stand below.
-        boxes: Ground truth in pixels of the video, (t, 4).
-        evidence_visible: Whether each box's evidence is visible, (t,).
-
-    Returns:
-        A PIL image.
-    """
-    clip, nearest = explained.clip, explained.nearest
-    titles = list(map(frame_title, explained.frame_indices, explained.times_seconds))
-    neighbour = None
-    if explained.has_video:
-        with VideoReader(clip.path, fps=clip.fps) as reader:
-            frames = reader.read(explained.frame_indices.tolist())
-    else:
-        height, width = (_PLAIN_CELL * cells for cells in explained.filters.shape[1:])
-        frames = np.full((len(titles), height, width, 3), _PLAIN_GREY, np.uint8)
-        titles = [f"{seconds:.2f} s" for seconds in explained.times_seconds]
-    if with_neighbour and _has_video(nearest):
-        with VideoReader(nearest.path, fps=nearest.fps) as reader:
-            others = reader.read(explained.nearest_frames.tolist())
-        neighbour = NeighbourRow(
-            others, [f"{nearest.clip_id} · frame {index}" for index in explained.nearest_frames]
-        )
-    shares, size = explained.frame_shares, frames.shape[1:3]
-    heatmaps = (
-        filters_to_heatmaps(explained.filters, size)
-        if shares is None
-        else resize_maps(explained.filters.clamp(min=0), size)
-    )
-    caption = ClipCaption(
-        clip.clip_id,
-        clip.label,
-        nearest.clip_id,
-        nearest.label,
-        explained.correct,
-        neighbour_session=nearest.session,
-        distance=explained.distance,
-    )
-    return clip_strip(
-        frames,
-        heatmaps.numpy(),
-        titles=titles,
-        caption=caption if captioned else None,
-        boxes=boxes,
-        evidence_visible=evidence_visible,
-        frame_influence=explained.influence if shares is None else None,
-        frame_shares=shares,
-        neighbour=neighbour,
-    )
-
-
-def write_explanations(
-    explained: Sequence[ExplainedClip], out: Path, *, track: Track = quietly
-) -> list[Path]:
-    """Leave a strip, the raw signed filters and a record of each clip in `out`.
-
-    `CLIP.png`, `CLIP.npz` (filters (t, h, w), frame_indices, times_seconds, losses, influence; of
-    one filter also frame_shares) and `CLIP.json`, where CLIP is the `file_name` of the clip's id;
-    of two that are called alike, the second with its folder before it. A clip that cannot be drawn
-    does not stop those that follow.
-
-    Returns:
-        The strips.
-
-    Raises:
-        CafVideoError: A file is there that is not ours, or cannot be written; or a video could not
-            be read, of which the others are done.
-    """
-    folder = output_folder(out)
-    names = result_names([(one.clip.clip_id, one.clip.path) for one in explained], folder)
-    require_ours(*(folder / f"{name}{end}" for name in names for end in (".npz", ".png", ".json")))
-    strips = []
-    failed: list[VideoError] = []
-    drawn = list(zip(explained, names, strict=True))
-    for one, name in track(drawn, description="Drawing strips", total=len(drawn)):
-        try:
-            strip = draw_clip(one)
-        except VideoError as error:
-            failed.append(error)
-            continue
-        write_npz(
-            folder / f"{name}.npz",
-            {
-                "filters": one.filters.numpy(),
-                "frame_indices": one.frame_indices,
-                "times_seconds": one.times_seconds,
-                "losses": one.losses,
-                "influence": one.influence,
-                **({} if one.frame_shares is None else {"frame_shares": one.frame_shares}),
-            },
-        )
-        strips.append(folder / f"{name}.png")
-        write_picture(strips[-1], strip)
-        files = {"strip": f"{name}.png", "filters": f"{name}.npz"}
-        write_json(folder / f"{name}.json", {**one.record(), "files": files})
-    if failed:
-        raise CafVideoError(
-            f"{len(failed)} of {len(drawn)} clips could not be drawn, the others are in {folder}; "
-            f"the first of them: {failed[0]}"
-        )
-    return strips
-
-
-def _has_video(clip: Clip) -> bool:
-    return clip.path.suffix != ARRAY_SUFFIX
-
-
-def _chosen(
-    run: ClipRun, store: ClipStore, search: EmbeddedSearch, targets: Sequence[str]
-) -> tuple[list[Clip], list[ClipFeatures], list[Clip]]:
-    """The clips asked for, their features, and as whom each of them asks for its neighbours.
-
-    A video file's features are extracted here and now. A clip asks as the clip of the gallery that
-    is the same event of the same video, if there is one, whatever it is called; and as of the
-    session that its video belongs to.
-    """
-    listed = read_manifest(store.manifest_path)
     known = {clip.clip_id: clip for clip in listed}
+    names = targets or [clip.clip_id for clip in search.queries.clips]
+    everything = [_asked_for(name, known, store) for name in dict.fromkeys(names)]
+    clips = clips_on(shard, everything)
+    stored = frozenset(clip for clip in clips if known.get(clip.clip_id) == clip)
     digests = VideoDigests()
-    clips: list[Clip] = []
-    stored: dict[Clip, ClipFeatures] = {}
-    events = []
-    for target in dict.fromkeys(targets or [clip.clip_id for clip in search.queries.clips]):
-        if target in known:
-            clips.append(known[target])
-            stored[clips[-1]] = store.read(target)
-            events.append(store.event(target))
-        elif Path(target).is_file():
-            clips.append(Clip(Path(target).stem, Path(target).resolve(), label=""))
-            events.append(digests.event(clips[-1]))
-        else:
-            near = get_close_matches(target, known, n=3)
-            advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
-            raise InputError(
-                f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
-            )
-    new = [clip for clip in clips if clip not in stored]
-    stored |= zip(new, new_features(run, new), strict=True)
-    event_of = {clip.clip_id: store.event(clip.clip_id) for clip in listed}
+    events = [
+        store.event(clip.clip_id) if clip in stored else digests.event(clip) for clip in clips
+    ]
     learned = run.training_clips or {}
     times = TrainingTimes(learned, listed)
-    names = as_whom(clips, events, search.gallery, store)
-    queries = []
-    for clip, event, name in zip(clips, events, names, strict=True):
-        listed_clip = clip.clip_id in known and known[clip.clip_id] == clip
-        video = [one for one in listed if same_video(one, event_of[one.clip_id], clip, event)]
-        trained_on = (listed_clip and clip.clip_id in learned) or times.include(clip, event)
-        queries.append(
-            replace(
-                clip,
-                clip_id=name,
-                session=clip.session or (video[0].recording if video else ""),
-                split=TRAINED_ON if trained_on else clip.split,
-            )
-        )
-    return clips, [stored[clip] for clip in clips], queries
-
-
-def _queries(
-    run: ClipRun,
-    search: EmbeddedSearch,
-    clips: Sequence[Clip],
-    features: Sequence[ClipFeatures],
-) -> Tensor:
-    """The embedding of each clip, (q, d): those that are searched, and in, are there already."""
+    sessions = _Sessions(listed, store)
+    ids = as_whom(clips, events, search.gallery, store)
+    queries, trained_on = [], []
+    for clip, event, name in zip(clips, events, ids, strict=True):
+        session = clip.session or sessions.of(clip, event)
+        queries.append(replace(clip, clip_id=name, session=session))
+        learned_it = (clip in stored and clip.clip_id in learned) or times.include(clip, event)
+        trained_on.append(split != "train" and learned_it)
     there = {
         clip: row
         for side in search.sides
         for clip, row in zip(side.clips, side.embeddings, strict=True)
     }
-    return torch.stack(
-        [
-            there[clip] if clip in there else run.embed(maps_at_test(of_clip)[None])[0].cpu()
-            for clip, of_clip in zip(clips, features, strict=True)
-        ]
+    return Asked(
+        run, store, search, everything, clips, events, queries, trained_on, filters, videos,
+        stored, there,
+    )  # fmt: skip
+
+
+def has_video(clip: Clip) -> bool:
+    """Whether there are frames to draw."""
+    return clip.path.suffix != ARRAY_SUFFIX
+
+
+def _asked_for(target: str, known: Mapping[str, Clip], store: ClipStore) -> Clip:
+    """The clip of a store, or a video file as a clip that nobody labelled."""
+    if target in known:
+        return known[target]
+    if Path(target).is_file():
+        return Clip(Path(target).stem, Path(target).resolve(), label="")
+    near = get_close_matches(target, known, n=3)
+    advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} clips"
+    raise InputError(
+        f"{target!r} is neither a video file nor a clip of {store.manifest_path}: {advice}"
     )
+
+
+class _Sessions:
+    """Which recording a video belongs to, as the first clip of it says."""
+
+    def __init__(self, listed: Sequence[Clip], store: ClipStore) -> None:
+        self._recordings = [clip.recording for clip in listed]
+        self._of_path: dict[Path, int] = {}
+        self._of_digest: dict[str, int] = {}
+        for number, clip in enumerate(listed):
+            self._of_path.setdefault(clip.path, number)
+            self._of_digest.setdefault(store.event(clip.clip_id).partition("|")[0], number)
+        self._of_digest.pop("", None)
+
+    def of(self, clip: Clip, event: str) -> str:
+        """That of a clip's video; "" where it is none of these."""
+        first = [
+            number
+            for number in (
+                self._of_path.get(clip.path),
+                self._of_digest.get(event.partition("|")[0]),
+            )
+            if number is not None
+        ]
+        return self._recordings[min(first)] if first else ""

@@ -1,32 +1,31 @@
 """explained clips ─► one page of their strips: `index.html` beside the pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from caf_video.files import require_ours
-from caf_video.pipeline.explain import ExplainedClip
+from caf_video.pipeline.results import read_json
 from caf_video.rendering import StripOnPage, StripPage, write_strip_page
 
 
-def write_explained_page(
-    explained: Sequence[ExplainedClip], strips: Sequence[Path], *, title: str
-) -> Path:
-    """Leave `index.html` beside the strips that `write_explanations` left.
+def write_explained_page(strips: Sequence[Path], *, title: str) -> Path:
+    """Leave `index.html` beside strips, which says of each what its record says.
 
     Args:
-        explained: The clips.
-        strips: Their pictures, in one folder.
+        strips: Pictures in one folder, each with its record beside it.
         title: Of the page.
 
     Raises:
-        CafVideoError: A file is there that is not ours, or cannot be written.
+        CafVideoError: A file is there that is not ours, or cannot be written; or a record cannot be
+            read.
     """
     page = strips[0].parent / "index.html"
     require_ours(page)
-    entries = [
-        StripOnPage(strip, _caption(one), one.correct)
-        for one, strip in zip(explained, strips, strict=True)
-    ]
+    entries = []
+    for strip in strips:
+        record = read_json(strip.with_suffix(".json"))
+        entries.append(StripOnPage(strip, _caption(record), record["correct"]))
     summary = (
         f"{len(strips)} clips. Each strip: the sampled frames under their heat, and below them the "
         "nearest other clip's."
@@ -35,9 +34,9 @@ def write_explained_page(
     return page
 
 
-def _caption(one: ExplainedClip) -> str:
-    label = one.clip.label or "no label"
+def _caption(record: Mapping[str, Any]) -> str:
+    label = record["label"] or "no label"
     return (
-        f"{one.clip.clip_id} ({label}): nearest {one.nearest.clip_id} ({one.nearest.label}), "
-        f"distance {one.distance:.3f}" + (", trained on" if one.trained_on else "")
+        f"{record['clip_id']} ({label}): nearest {record['nearest']} ({record['nearest_label']}), "
+        f"distance {record['distance']:.3f}" + (", trained on" if record["trained_on"] else "")
     )

@@ -15,10 +15,12 @@ from caf_video.data.moved import where_they_are
 from caf_video.data.video.reader import VideoError
 from caf_video.data.workers import made_in_order
 from caf_video.errors import CafVideoError
+from caf_video.file_names import file_name
 from caf_video.files import require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.shards import WHOLE, Shard, items_of
 
 _AHEAD = 2  # samples that each process makes before they are asked for, torch's default
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
@@ -37,12 +39,16 @@ class Extraction:
     """What `extract` left.
 
     Attributes:
-        store: Its manifest lists the clips that have features.
-        failed: The others.
+        store: Its manifest lists all clips but those that failed, here or on another shard.
+        failed: The clips of this shard that have no features.
+        clips: How many this shard has.
+        total: How many there are.
     """
 
     store: FeatureStore
     failed: list[FailedClip]
+    clips: int
+    total: int
 
 
 def extract(
@@ -57,9 +63,13 @@ def extract(
     seed: int = 0,
     fps: float | None = None,
     videos: Path | None = None,
+    shard: Shard = WHOLE,
     track: Track = quietly,
 ) -> Extraction:
     """Frames of every clip to frozen feature maps on disk; goes on where it was interrupted.
+
+    Of several shards each extracts the clips of its own recordings into the same store, all with
+    the same manifest.
 
     A clip that cannot be read is passed over; so is one whose decoder ends its process, and one
     whose features are not finite. Splits that a store has dealt stay: `seed` deals the recordings
@@ -76,9 +86,11 @@ def extract(
         seed: Of the split, for clips that come without one.
         fps: Frames a second, of raw streams, folders of frames and lists in frames that do not say.
         videos: Where the videos are, if they are not where the list says; the store then says so.
+        shard: Which of the clips.
+        track: Shows how far it is.
 
     Raises:
-        CafVideoError: The list cannot be read, none of its clips can, the store not be written, or
+        CafVideoError: The list cannot be read, none of the clips can, the store not be written, or
             it holds features of another kind; what was extracted so far stays.
     """
     listed = where_they_are(read_clips(source, fps=fps), videos)
@@ -90,15 +102,20 @@ def extract(
     itself = itself and source.samefile(store.manifest_path)
     if not itself and was_ours(store.manifest_path):
         require_ours(store.manifest_path)  # a split, say, was changed by hand
-    if not itself or clips != listed:
+    if clips != dealt and not (itself and clips == listed):
         _write_manifest(clips, store)
+    mine = clips_on(shard, clips)
+    before = store.failed()
     failed: list[FailedClip] = []
-    events = _events(clips, store, failed, track)
-    missing = [
-        clip
-        for clip in clips
-        if clip.clip_id in events and not store.holds(clip.clip_id, _key(clip, events))
-    ]
+    events = _events(mine, store, failed, track)
+    missing = []
+    for clip in mine:
+        if clip.clip_id not in events:
+            continue
+        if not store.holds(clip.clip_id, _key(clip, events)):
+            missing.append(clip)
+        elif file_name(clip.clip_id) in before:  # its video had gone, and is there again
+            store.forget_failure(clip.clip_id)
     frames = ClipFrames(
         missing,
         timesteps=timesteps,
@@ -117,12 +134,24 @@ def extract(
             failed.append(FailedClip(clip, _not_finite(features)))
             continue
         store.write(features, _key(clip, events), event=events[clip.clip_id])
-    if failed and len(failed) == len(clips):  # a disk that is not there, say: the splits stay
+        store.forget_failure(clip.clip_id)
+    for one in failed:
+        store.note_failure(one.clip.clip_id, one.reason)
+    without = store.failed()  # those of other shards too: the last one to end leaves out them all
+    kept = [clip for clip in clips if file_name(clip.clip_id) not in without]
+    if not kept:  # a disk that is not there, say: the splits stay
         raise CafVideoError(f"none of the {len(clips)} clips can be read: {failed[0].reason}")
-    if failed:
-        without = {one.clip.clip_id for one in failed}
-        _write_manifest([clip for clip in clips if clip.clip_id not in without], store)
-    return Extraction(store, failed)
+    if kept != read_manifest(store.manifest_path):
+        _write_manifest(kept, store)
+    return Extraction(store, failed, len(mine), len(clips))
+
+
+def clips_on(shard: Shard, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips of a shard: those of one recording are on one, for its videos are opened there.
+
+    By their number alone: splits, which may be dealt anew meanwhile, do not move them.
+    """
+    return items_of(clips, shard, together=lambda clip: clip.recording, cost=lambda clip: 1.0)
 
 
 def with_kept_splits(clips: Sequence[Clip], dealt: Sequence[Clip]) -> list[Clip]:

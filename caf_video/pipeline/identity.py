@@ -21,20 +21,7 @@ class VideoDigests:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._changed = False
-        self._known: dict[str, list[str]] = {}
-        if file is not None and file.is_file() and (is_ours(file) or not was_ours(file)):
-            try:
-                known = json.loads(file_bytes(file))
-            except (OSError, ValueError, RecursionError):
-                known = {}
-            # A digest is taken as it is: what is not as we wrote it is left out.
-            self._known = {
-                path: entry
-                for path, entry in (known.items() if isinstance(known, dict) else ())
-                if isinstance(entry, list)
-                and len(entry) == 2
-                and all(isinstance(one, str) for one in entry)
-            }
+        self._known = _kept(file)
 
     def event(self, clip: Clip) -> str:
         """The digest of a clip's video and the clip's times: its identity.
@@ -53,8 +40,9 @@ class VideoDigests:
         return f"{digest}|{clip.start_seconds}|{clip.end_seconds}{rate}"
 
     def keep(self) -> None:
-        """Write what is known to the file."""
+        """Write what is known to the file, beside what another process has written meanwhile."""
         if self._file is not None and self._changed:
+            self._known = _kept(self._file) | self._known
             with written_whole(self._file, ours=True) as part:
                 part.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
 
@@ -71,6 +59,23 @@ class VideoDigests:
             self._known[str(path)] = [seen, digest]
             self._changed = True
         return digest
+
+
+def _kept(file: Path | None) -> dict[str, list[str]]:
+    """What a file holds; a digest is taken as it is, so what is not as we wrote it is left out."""
+    if file is None or not file.is_file() or (was_ours(file) and not is_ours(file)):
+        return {}
+    try:
+        known = json.loads(file_bytes(file))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {
+        path: entry
+        for path, entry in (known.items() if isinstance(known, dict) else ())
+        if isinstance(entry, list)
+        and len(entry) == 2
+        and all(isinstance(one, str) for one in entry)
+    }
 
 
 def _sha256(files: list[Path]) -> str:

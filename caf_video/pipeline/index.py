@@ -13,11 +13,15 @@ from caf_video.data.manifest import Clip, read_clips
 from caf_video.data.stores import ClipStore
 from caf_video.data.video.reader import probe_video
 from caf_video.errors import CafVideoError, InputError
+from caf_video.pipeline.extract import clips_on
 from caf_video.pipeline.moments import MomentIndex, Moments
 from caf_video.pipeline.opened import clips_of, open_features, open_run, run_backbone
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.windows import embed_clips_of_video, embedded, first_half, windows_of
+from caf_video.shards import WHOLE, Shard, items_of
 from caf_video.training import ClipRun
+
+CLIPS_IN_A_PART = 512  # of a split: written and forgotten
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ def index_moments(
     windows: Windows | None = None,
     features: Path | None = None,
     fps: float | None = None,
+    shard: Shard = WHOLE,
     track: Track = quietly,
 ) -> Indexed:
     """Embed clips or windows of drives and keep them in an index, beside what it has.
+
+    Of several shards each adds what its own recordings hold.
 
     Args:
         run_folder: The run.
@@ -69,6 +76,7 @@ def index_moments(
         windows: Of drives.
         features: Where the run's features are, if they were moved.
         fps: Frames a second, of videos that do not say.
+        shard: Which of the videos, or of the clips of a split.
         track: Shows how far it is.
 
     Raises:
@@ -80,8 +88,13 @@ def index_moments(
     groups = _groups(sources, drives, fps)  # a mistake in a list is told before anything is made
     index = MomentIndex.create(out, run)
     if not sources:
-        added, held = _add_split(index, run, open_features(run, features), split, track)
-        return Indexed(added, held, [], len(index.read()))
+        store = open_features(run, features)
+        clips = clips_on(shard, clips_of(run, store, split).clips)
+        added, held = _add_clips(index, run, store, clips, split, track)
+        return Indexed(added, held, [], len(index))
+    groups = items_of(groups, shard, together=_recording, cost=_cost)
+    if not groups:
+        return Indexed(0, 0, [], len(index))
     backbone = run_backbone(run, groups[0][0][0].path.name)
     added = held = 0
     failed = []
@@ -112,13 +125,17 @@ def index_moments(
         index.digests.keep()
     if not added + held and failed:
         raise CafVideoError(failed[0][1])
-    return Indexed(added, held, failed, len(index.read()))
+    return Indexed(added, held, failed, len(index))
 
 
-def _add_split(
-    index: MomentIndex, run: ClipRun, store: ClipStore, split: str, track: Track
+def _add_clips(
+    index: MomentIndex,
+    run: ClipRun,
+    store: ClipStore,
+    clips: Sequence[Clip],
+    split: str,
+    track: Track,
 ) -> tuple[int, int]:
-    clips = clips_of(run, store, split).clips
     new: dict[str, Clip] = {}
     held = set()
     for clip in clips:
@@ -127,26 +144,41 @@ def _add_split(
             held.add(event)
         else:
             new.setdefault(event, clip)
-    parts = list(new.items())
-    embeddings, norms, frames = [], [], []
-    for _, clip in track(parts, description=f"Embedding the {split} split", total=len(parts)):
-        one = store.read(clip.clip_id).middle_frames()
-        found, norm = embedded(run, first_half(run, one.feature_maps[None]))
-        embeddings.append(found)
-        norms.append(norm)
-        frames.append(one)
-    if parts:
+    left = list(new.items())
+    pieces = [left[i : i + CLIPS_IN_A_PART] for i in range(0, len(left), CLIPS_IN_A_PART)]
+    for piece in track(pieces, description=f"Embedding the {split} split", total=len(pieces)):
+        embeddings, norms, frames = [], [], []
+        for _, clip in piece:
+            one = store.read(clip.clip_id).middle_frames()
+            found, norm = embedded(run, first_half(run, one.feature_maps[None]))
+            embeddings.append(found)
+            norms.append(norm)
+            # Copies: views would keep the maps that they were read with.
+            frames.append((one.frame_indices.copy(), one.times_seconds.copy()))
         index.add(
             Moments(
-                list(new.values()),
-                list(new),
+                [clip for _, clip in piece],
+                [event for event, _ in piece],
                 torch.cat(embeddings).numpy(),
                 torch.cat(norms).numpy(),
-                np.stack([one.frame_indices for one in frames]),
-                np.stack([one.times_seconds for one in frames]),
+                np.stack([indices for indices, _ in frames]),
+                np.stack([times for _, times in frames]),
             )
         )
     return len(new), len(held)
+
+
+def _recording(group: tuple[list[Clip], bool]) -> str:
+    return group[0][0].recording
+
+
+def _cost(group: tuple[list[Clip], bool]) -> float:
+    """Of clips their number; of a whole video, whose length only opening it would tell, bytes."""
+    clips, whole = group
+    if not whole:
+        return float(len(clips))
+    path = clips[0].path
+    return float(path.stat().st_size) if path.is_file() else 1.0
 
 
 def _groups(

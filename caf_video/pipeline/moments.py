@@ -94,11 +94,14 @@ class MomentIndex:
             CafVideoError: The folder holds the index of another run, or moments of nobody's, or
                 cannot be written.
         """
+        # Another process may make the index meanwhile, and writes its record first: so moments are
+        # nobody's if there is none now, after they were seen.
+        has_moments = any((folder / "parts").glob("*.safetensors"))
         if _record_file(folder).is_file():
             index = cls.open(folder)
             index.require(run)
             return index
-        if any((folder / "parts").glob("*.safetensors")):
+        if has_moments:
             raise MomentIndexError(
                 f"{folder} holds moments but no index.json that says of which run: "
                 "choose another folder, or delete this one"
@@ -148,16 +151,23 @@ class MomentIndex:
                 "another --out"
             )
 
+    def __len__(self) -> int:
+        """How many moments were there when it was opened, or were added since by this process."""
+        return len(self._known())
+
     def holds(self, event: str) -> bool:
         """Whether a moment is there; a part that is damaged is taken away, to be made again."""
+        return event in self._known()
+
+    def _known(self) -> set[str]:
         if self._events is None:
             self._events = set()
             for file in self._parts():
                 try:
                     self._events.update(moment["event"] for moment in _part(file)[0])
                 except DamagedFileError:
-                    file.unlink()
-        return event in self._events
+                    file.unlink(missing_ok=True)  # another process may have done so
+        return self._events
 
     def add(self, moments: Moments) -> None:
         """Keep some moments, beside what is there.
@@ -189,8 +199,7 @@ class MomentIndex:
         file = self.folder / "parts" / f"{name}.safetensors"
         with written_whole(file, MomentIndexError, again=_AGAIN) as part:
             part.write_bytes(payload)
-        if self._events is not None:
-            self._events.update(moments.events)
+        self._known().update(moments.events)
 
     def read(self) -> Moments:
         """All moments.

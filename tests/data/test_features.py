@@ -2,8 +2,10 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from caf_video.data.features import (
     StoreDescription,
 )
 from caf_video.data.sealed import sealed, unsealed
+from caf_video.data.store_files import fanned_out
+from caf_video.file_names import file_name
 from caf_video.files import RECORD
 
 DESCRIPTION = StoreDescription(
@@ -84,7 +88,8 @@ def test_features_come_back_as_written_whatever_the_clip_is_called(
         assert torch.equal(read.times_seconds, written.times_seconds.double())
         assert read.times_seconds.dtype == torch.float64
     assert len(files_in(store.folder / "clips")) == 1
-    assert all(file.parent == store.folder / "clips" for file in store.folder.glob("clips/*"))
+    (file,) = store.folder.glob("clips/**/*.safetensors")
+    assert file.parent.parent == store.folder / "clips" and len(file.parent.name) == 2
 
 
 def test_clips_whose_long_names_begin_alike_do_not_meet(store: FeatureStore) -> None:
@@ -119,7 +124,7 @@ def test_an_extraction_goes_on_with_the_clips_it_does_not_hold_yet(store: Featur
 
 def test_a_file_cut_short_is_not_held_and_can_be_written_again(store: FeatureStore) -> None:
     store.write(features_of("clip"), "key")
-    (file,) = (store.folder / "clips").iterdir()
+    (file,) = (store.folder / "clips").glob("*/*")
     content = file.read_bytes()
     for length in (0, 5, 100, len(content) // 2, len(content) - 1):
         file.write_bytes(content[:length])
@@ -253,7 +258,7 @@ def test_a_stored_file_that_is_wrong_is_named(
     store: FeatureStore, change: Callable[[dict[str, Tensor]], None], complaint: str
 ) -> None:
     store.write(features_of("clip"), "key")
-    (file,) = (store.folder / "clips").iterdir()
+    (file,) = (store.folder / "clips").glob("*/*")
     rewrite(file, change)
     with pytest.raises(FeatureStoreError, match=complaint) as caught:
         store.read("clip")
@@ -265,7 +270,7 @@ def test_a_value_that_somebody_changed_is_found_and_the_clip_can_be_written_agai
     store: FeatureStore, value: float
 ) -> None:
     store.write(features_of("clip"), "key")
-    (file,) = (store.folder / "clips").iterdir()
+    (file,) = (store.folder / "clips").glob("*/*")
     tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
     tensors["feature_maps"].view(-1)[7] = value
     save_file(tensors, file)
@@ -279,7 +284,7 @@ def test_a_value_that_somebody_changed_is_found_and_the_clip_can_be_written_agai
 def test_a_file_of_another_clip_is_refused(store: FeatureStore) -> None:
     store.write(features_of("one"), "key")
     store.write(features_of("two"), "key")
-    one, two = (store.folder / "clips" / f"{name}.safetensors" for name in ("one", "two"))
+    one, two = (fanned_out(store.folder / "clips", id_, ".safetensors") for id_ in ("one", "two"))
     one.write_bytes(two.read_bytes())
     assert not store.holds("one", "key")
     with pytest.raises(FeatureStoreError, match=r"one\.safetensors holds another clip, 'two'"):
@@ -411,3 +416,83 @@ def test_an_interrupted_write_leaves_no_half_file(
     with pytest.raises(KeyboardInterrupt):
         store.write(features_of("clip"), "key")
     assert files_in(store.folder) == {"store.json"}
+
+
+def test_clips_fan_out_over_folders_that_a_digest_of_the_id_names(store: FeatureStore) -> None:
+    names = [f"drive {number}" for number in range(40)]
+    for name in names:
+        store.write(features_of(name), "key")
+    folders = {
+        file.stem: file.parent.name for file in (store.folder / "clips").glob("*/*.safetensors")
+    }
+    assert folders == {
+        file_name(name): hashlib.sha256(name.encode()).hexdigest()[:2] for name in names
+    }
+    assert store.stored() == set(folders) and not store.failed()
+
+
+def test_what_is_stored_and_what_failed_is_told_by_name(store: FeatureStore) -> None:
+    odd = ["a/b", "左" * 60, "caf\udce9", "gone"]
+    for name in odd[:2]:
+        store.write(features_of(name), "key")
+    (store.folder / "clips" / "00").mkdir(exist_ok=True)
+    (store.folder / "clips" / "00" / ".half.part.safetensors").write_bytes(b"")
+    (store.folder / "clips" / "old.safetensors").write_bytes(b"")  # of an earlier version
+    for name in odd[2:]:
+        store.note_failure(name, f"no video of {name}")
+    assert store.stored() == {file_name(name) for name in odd[:2]}
+    assert store.failed() == {file_name(name) for name in odd[2:]}
+    assert store.failure(odd[2]) == f"no video of {odd[2]}" and store.failure("a/b") == ""
+    store.forget_failure(odd[2])
+    store.forget_failure("never noted")
+    assert store.failed() == {"gone"}
+
+
+def test_a_store_that_another_process_makes_meanwhile_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes between any two looks that this one takes at the folder."""
+    looks = 0
+    exists = Path.exists
+
+    def other(folder: Path) -> None:
+        store = FeatureStore.create(folder, DESCRIPTION)
+        store.manifest_path.write_text("path,label\n")
+        store.write(features_of("clip"), "key")
+
+    for moment in range(1, 4):
+        looks, folder = 0, tmp_path / f"{moment}"
+
+        def exists_meanwhile(path: Path) -> bool:
+            nonlocal looks
+            looks += 1
+            if looks == moment:  # noqa: B023
+                other(folder)  # noqa: B023
+            return exists(path)
+
+        monkeypatch.setattr(Path, "exists", exists_meanwhile)
+        store = FeatureStore.create(folder, DESCRIPTION)
+        monkeypatch.undo()
+        assert looks >= moment and store.holds("clip", "key")
+
+
+def test_a_store_of_other_features_made_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two write their descriptions at once: the one whose own did not stay is told."""
+    from caf_video.data import features
+
+    whole = features.written_whole
+
+    @contextmanager
+    def overtaken(path: Path, *args: Any, **settings: Any) -> Iterator[Path]:
+        with whole(path, *args, **settings) as part:
+            yield part
+        monkeypatch.undo()
+        other = dataclasses.asdict(dataclasses.replace(DESCRIPTION, channels=6))
+        with whole(path, *args, **settings) as part:
+            part.write_text(json.dumps(other))
+
+    monkeypatch.setattr(features, "written_whole", overtaken)
+    with pytest.raises(FeatureStoreError, match="channels is 6, not 5"):
+        FeatureStore.create(tmp_path / "store", DESCRIPTION)

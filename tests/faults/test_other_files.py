@@ -13,6 +13,7 @@ import torch
 
 from caf_video.data.features import FeatureStore
 from caf_video.data.session_store import SessionStore, sessions_file
+from caf_video.data.store_files import fanned_out
 from caf_video.errors import CafVideoError
 from caf_video.models.weights import network_with_weights
 from caf_video.pipeline.localize.parts import Parts
@@ -73,6 +74,8 @@ def readers(tmp_path_factory: pytest.TempPathFactory, store_folder: Path) -> dic
     """By what is wanted, where the file lies, and what reads it."""
     root = tmp_path_factory.mktemp("readers")
     store = FeatureStore.create(root / "store", FeatureStore.open(store_folder).description)
+    clip = fanned_out(root / "store" / "clips", "a", ".safetensors")
+    clip.parent.mkdir(parents=True)
     sessions = sessions_file(root / "sessions")
     sessions.parent.mkdir()
     return {
@@ -82,7 +85,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory, store_folder: Path) -> dic
             root / "a.safetensors",
             lambda file: network_with_weights("resnet18", str(file)),
         ),
-        "clip": (root / "store" / "clips" / "a.safetensors", lambda _: store.read("a")),
+        "clip": (clip, lambda _: store.read("a")),
         "sessions": (sessions, lambda _: SessionStore.open(sessions.parent)),
         "part": (root / ".a.parts", lambda file: refuse_part(file)),
     }

@@ -6,7 +6,8 @@ import pytest
 from caf_video.attention.methods import METHODS
 from caf_video.pipeline.demo import clips_to_show, demo_report
 from caf_video.pipeline.evaluate import evaluate
-from caf_video.pipeline.explain import draw_clip, explain_clips
+from caf_video.pipeline.explain import explain_clips
+from caf_video.pipeline.explain_files import draw_clip
 
 
 @pytest.fixture(scope="module")

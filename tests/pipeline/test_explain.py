@@ -11,8 +11,10 @@ from PIL import Image
 
 from caf_video.cli import main
 from caf_video.errors import CafVideoError
-from caf_video.pipeline.explain import draw_clip, explain_clips, write_explanations
+from caf_video.pipeline.explain import ask, explain_clips
+from caf_video.pipeline.explain_files import draw_clip, explain_into, write_explanations
 from caf_video.rendering.strip import CAPTION_HEIGHT, GAP, MARGIN, TITLE_HEIGHT
+from caf_video.shards import Shard
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +212,73 @@ def test_a_clip_that_cannot_be_drawn_does_not_stop_those_that_follow(explained, 
             [lost[0], explained["stop_a"], lost[1], explained["stop_b"]], tmp_path / "out"
         )
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"stop_a.png", "stop_b.png"}
+
+
+def explained_into(known, folder, index: int = 0, count: int = 1, only: str = "all", **settings):
+    shard = Shard(index, count)
+    asked = ask(known.folder, settings.pop("targets", []), shard=shard, **settings)
+    return explain_into(folder, asked, only=only, shard=shard)
+
+
+def records_in(folder) -> dict[str, dict]:
+    found = (json.loads(file.read_text()) for file in folder.glob("*.json"))
+    return {record.pop("clip_id"): record for record in found}
+
+
+def flat(value) -> list:
+    if isinstance(value, dict):
+        return [one for key in sorted(value) for one in (key, *flat(value[key]))]
+    return [one for item in value for one in flat(item)] if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("only", ["all", "wrong"])
+def test_shards_leave_what_one_process_leaves_and_the_last_one_has_all_strips(
+    known_run, tmp_path, only
+) -> None:
+    whole = explained_into(known_run, tmp_path / "whole", only=only)
+    wanted = set(known_run.nearest) - (known_run.right if only == "wrong" else set())
+    assert {strip.stem for strip in whole.strips} == wanted and whole.all_strips == whole.strips
+    waiting = []
+    for index in (2, 0, 1):
+        left = explained_into(known_run, tmp_path / "parts", index, 3, only)
+        waiting.append([one.index for one in left.waiting])
+    assert waiting == [[0, 1], [1], []]
+    assert [strip.name for strip in left.all_strips] == [strip.name for strip in whole.strips]
+    one, parts = records_in(tmp_path / "whole"), records_in(tmp_path / "parts")
+    assert one.keys() == parts.keys() == wanted
+    for clip_id in wanted:
+        for value, other in zip(flat(one[clip_id]), flat(parts[clip_id]), strict=True):
+            assert value == (pytest.approx(other, rel=1e-5) if isinstance(other, float) else other)
+
+
+def test_what_is_explained_is_not_explained_again_unless_the_run_changed(
+    make_known_run, tmp_path, monkeypatch
+) -> None:
+    from caf_video.pipeline import explain
+
+    known, out, solved = make_known_run(), tmp_path / "out", []
+    explain_clip = explain.explain_clip
+    monkeypatch.setattr(
+        explain,
+        "explain_clip",
+        lambda model, maps, **more: solved.append(len(maps)) or explain_clip(model, maps, **more),
+    )
+    monkeypatch.setattr(explain, "CLIPS_AT_ONCE", 3)
+    assert explained_into(known, out).held == 0 and solved == [3, 3, 1]
+    left = explained_into(known, out)
+    assert left.held == 7 and len(left.strips) == 7 and solved == [3, 3, 1]
+    wrong = explained_into(known, out, only="wrong")
+    assert {strip.stem for strip in wrong.strips} == {"left_b", "stop_c"} and wrong.held == 2
+
+    before = {file.name: file.stat().st_mtime_ns for file in out.glob("*.json")}
+    (out / "right_b.png").unlink()  # of the second chunk, which is solved again as a whole
+    assert explained_into(known, out).held == 6 and solved[3:] == [3]
+    after = {file.name: file.stat().st_mtime_ns for file in out.glob("*.json")}
+    assert {name for name in after if after[name] != before[name]} == {"right_b.json"}
+
+    assert explained_into(known, out, filters="joint").held == 0
+    known.retrain()
+    assert explained_into(known, out).held == 0
+    (out / "stop_c.json").write_text("mine")
+    with pytest.raises(CafVideoError, match=r"stop_c\.json is there already"):
+        explained_into(known, out)

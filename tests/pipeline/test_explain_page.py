@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from caf_video.errors import CafVideoError, InputError
-from caf_video.pipeline.explain import explain_clips, write_explanations
+from caf_video.pipeline.explain import explain_clips
+from caf_video.pipeline.explain_files import write_explanations
 from caf_video.pipeline.explain_page import write_explained_page
 from caf_video.rendering import StripOnPage, StripPage, write_strip_page
 
@@ -43,7 +44,7 @@ def test_every_clip_is_on_the_page_by_its_verdict(known_run, tmp_path) -> None:
     first = replace(explained[0], clip=replace(explained[0].clip, clip_id=HOSTILE))
     clips = [first, *explained[1:]]
     strips = write_explanations(clips, tmp_path)
-    page = write_explained_page(clips, strips, title="Where <b>mine</b> looked")
+    page = write_explained_page(strips, title="Where <b>mine</b> looked")
     read = Reader(page)
     sources = [unquote(source) for source in read.all("img", "src")]
     assert sources == [strips[0].name, strips[2].name, strips[1].name]  # right ones, then wrong
@@ -58,7 +59,7 @@ def test_every_clip_is_on_the_page_by_its_verdict(known_run, tmp_path) -> None:
         assert address.startswith("#") or (tmp_path / unquote(address)).is_file()
     page.write_text("mine")
     with pytest.raises(CafVideoError, match="not as caf_video wrote it"):
-        write_explained_page(clips, strips, title="")
+        write_explained_page(strips, title="")
 
 
 def test_a_page_needs_strips_beside_it(tmp_path) -> None:

@@ -16,7 +16,8 @@ from caf_video.data.manifest import read_manifest
 from caf_video.data.stores import open_store
 from caf_video.errors import CafVideoError
 from caf_video.pipeline.evaluate import evaluate
-from caf_video.pipeline.explain import explain_clips, write_explanations
+from caf_video.pipeline.explain import explain_clips
+from caf_video.pipeline.explain_files import write_explanations
 from caf_video.pipeline.import_hdd import HddSplit, import_hdd, import_hdd_features
 from caf_video.pipeline.train import compose_config, train
 from caf_video.rendering import VideoWriter

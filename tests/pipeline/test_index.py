@@ -14,6 +14,7 @@ from caf_video.pipeline.index import Windows, index_moments
 from caf_video.pipeline.moments import MomentIndex
 from caf_video.pipeline.windows import windows_of
 from caf_video.rendering import VideoWriter
+from caf_video.shards import Shard
 
 
 class Brightness:
@@ -199,3 +200,53 @@ def test_a_part_with_one_bit_turned_is_never_searched_and_is_made_again(
     again = MomentIndex.open(out).read()
     assert again.events == whole.events
     np.testing.assert_array_equal(again.embeddings, whole.embeddings)
+
+
+def test_shards_add_to_one_index_what_one_process_would(known_run, backbone, tmp_path) -> None:
+    drives = [write_drive(tmp_path / f"{n}.mp4", first=10 + 20 * n) for n in range(3)]
+    index_moments(known_run.folder, tmp_path / "whole", drives)
+    added = []
+    for index in (1, 0, 3, 2):  # of four, one without a drive
+        done = index_moments(known_run.folder, tmp_path / "i", drives, shard=Shard(index, 4))
+        added.append(done.added)
+        assert done.total == sum(added)
+    assert sorted(added) == [0, 3, 3, 3]
+    whole, divided = (MomentIndex.open(tmp_path / name).read() for name in ("whole", "i"))
+    assert whole.events == divided.events  # in the order of their parts' names
+    np.testing.assert_array_equal(whole.embeddings, divided.embeddings)
+
+
+def test_shards_of_a_split_are_all_of_it(known_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(stage, "CLIPS_IN_A_PART", 2)
+    added = [
+        index_moments(known_run.folder, tmp_path / "i", shard=Shard(index, 3)).added
+        for index in range(3)
+    ]
+    assert sorted(added) == [2, 2, 3]
+    index_moments(known_run.folder, tmp_path / "whole")
+    whole, divided = (MomentIndex.open(tmp_path / name).read() for name in ("whole", "i"))
+    rows = [divided.events.index(event) for event in whole.events]
+    assert len(rows) == 7 == len(divided) and len(list((tmp_path / "i" / "parts").iterdir())) == 4
+    np.testing.assert_array_equal(whole.embeddings, divided.embeddings[rows])
+
+
+def test_an_index_that_another_process_makes_meanwhile_is_gone_on_with(
+    known_run, tmp_path, monkeypatch
+) -> None:
+    def made_meanwhile(*_: object) -> bool:
+        monkeypatch.undo()
+        index_moments(known_run.folder, tmp_path / "i")
+        return True
+
+    is_file = type(tmp_path).is_file
+    monkeypatch.setattr(
+        type(tmp_path),
+        "is_file",
+        lambda path: (
+            made_meanwhile() and is_file(path)
+            if path == tmp_path / "i" / "index.json"
+            else is_file(path)
+        ),
+    )
+    done = index_moments(known_run.folder, tmp_path / "i")
+    assert (done.added, done.held) == (0, 7)

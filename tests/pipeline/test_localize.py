@@ -22,6 +22,7 @@ from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_b
 from caf_video.pipeline.localize.inputs import inputs_for
 from caf_video.pipeline.localize.stage import localize
 from caf_video.pipeline.train import compose_config, train
+from caf_video.shards import Shard
 from caf_video.training import CheckpointError
 
 SIZE = (96, 96)
@@ -508,3 +509,36 @@ def test_a_run_of_images_is_localised_and_one_of_clips_is_not(
     )
     with pytest.raises(CheckpointError, match="caf-video evaluate"):
         of_run(clips)
+
+
+def test_shards_share_the_parts_of_a_pass_and_the_last_one_writes_the_table(
+    root: Path, embedder: ExplainedNetwork, tmp_path: Path, monkeypatch
+) -> None:
+    from caf_video.pipeline.localize import measure
+
+    monkeypatch.setattr(measure, "IMAGES_AT_ONCE", 4)  # 12 images: three parts
+
+    def part(index: int, count: int):
+        return localize(
+            "folder", root, embedder, methods=["l2-caf"], json=path, shard=Shard(index, count)
+        )
+
+    path = tmp_path / "whole.json"
+    part(0, 1)
+    whole, path = path, tmp_path / "shared.json"
+    waiting = part(1, 2)
+    assert isinstance(waiting, measure.Waiting)
+    assert (waiting.parts, waiting.total) == ([0, 2], 3) and not path.exists()
+    with Calls(embedder) as calls:
+        part(0, 2)
+    assert calls.images == 8
+    one, other = (json.loads(file.read_text()) for file in (whole, path))
+    for record in (one, other):
+        record.pop("seconds")
+    assert one == other
+    assert (tmp_path / "whole.md").read_text() == (tmp_path / "shared.md").read_text()
+    with Calls(embedder) as calls:
+        part(0, 1)  # a run of all takes the parts, and takes them away
+    assert calls.images == 0 and not list(tmp_path.glob(".*.parts"))
+    with pytest.raises(InputError, match="the same --json"):
+        localize("folder", root, embedder, shard=Shard(0, 2))

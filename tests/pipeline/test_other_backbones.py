@@ -20,7 +20,8 @@ from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models.backbones import Backbone, load_backbone
 from caf_video.pipeline.evaluate import evaluate
-from caf_video.pipeline.explain import explain_clips, write_explanations
+from caf_video.pipeline.explain import explain_clips
+from caf_video.pipeline.explain_files import write_explanations
 from caf_video.pipeline.explain_video import explain_video
 from caf_video.pipeline.extract import extract
 from caf_video.pipeline.localize.explained_network import of_backbone, of_run

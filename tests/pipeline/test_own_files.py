@@ -12,7 +12,8 @@ import torch
 from caf_video.data.features import ClipFeatures
 from caf_video.errors import CafVideoError
 from caf_video.models.preprocessing import Normalization, Preprocessing
-from caf_video.pipeline.explain import explain_clips, write_explanations
+from caf_video.pipeline.explain import explain_clips
+from caf_video.pipeline.explain_files import write_explanations
 from caf_video.pipeline.explain_video import explain_video
 from caf_video.pipeline.results import result_names, write_json, write_npz, write_text
 from caf_video.rendering import VideoWriter

@@ -84,5 +84,5 @@ def test_a_class_with_one_training_clip_is_named(make_store, make_clips) -> None
 
 def test_missing_features_are_named(make_store) -> None:
     store = make_store()
-    next((store.folder / "clips").glob("*stop_3*")).unlink()
+    next((store.folder / "clips").glob("*/*stop_3*")).unlink()
     assert "train/stop_3" in refused(FeatureStoreError, store.folder)

@@ -24,6 +24,7 @@ from caf_video.data.images import (
     read_image,
     read_mask,
 )
+from caf_video.errors import CafVideoError
 from caf_video.localization import (
     Geometry,
     joined_masks,
@@ -37,6 +38,7 @@ from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
 from caf_video.pipeline.localize.parts import Arrays, Parts
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.processes import worker_pool
+from caf_video.shards import WHOLE, Shard, items_of
 
 IMAGES_AT_ONCE = 32
 JOBS_A_BATCH = 8  # handed to processes: fewer wait for the slowest, more for the post
@@ -76,6 +78,19 @@ class Measurements:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A shard has done its parts of a pass, and some of the others' are not there.
+
+    Attributes:
+        parts: Their numbers, from 0 on.
+        total: How many there are.
+    """
+
+    parts: list[int]
+    total: int
+
+
 def measure_images(
     images: Sequence[LabelledImage],
     network: ExplainedNetwork,
@@ -87,9 +102,12 @@ def measure_images(
     neighbours: Sequence[Neighbours] = (),
     sweeps: Sequence[str] = (),
     workers: int | None = None,
+    shard: Shard = WHOLE,
     track: Track = quietly,
-) -> Measurements:
+) -> Measurements | Waiting:
     """Explain and measure images: one run of the network for each input, whatever the methods.
+
+    A batch of them is a part, which is written and forgotten: all are read again at the end.
 
     Args:
         images: Which.
@@ -101,18 +119,16 @@ def measure_images(
         neighbours: For each input the nearest others, where a method is of pairs; else none.
         sweeps: Protocols whose threshold is swept, too.
         workers: Processes that measure; None: one for each core.
+        shard: Which of the parts to make.
         track: Shows how far it is.
     """
     started = time.perf_counter()
     known = neighbours or [NO_NEIGHBOURS] * len(network_inputs)
     work = _Pass(network, methods, network_inputs, known, classes_known, sweeps)
     batches = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
-    done: dict[int, Arrays] = {}
-    for number, batch in enumerate(batches):
-        kept = parts.read(number)
-        if kept is not None and work.made(kept, batch):
-            done[number] = kept
-    missing = {number: batch for number, batch in enumerate(batches) if number not in done}
+    done = {number for number, batch in enumerate(batches) if _is_made(work, parts, number, batch)}
+    mine = items_of(range(len(batches)), shard, together=lambda one: one, cost=lambda one: 1.0)
+    missing = {number: batches[number] for number in mine if number not in done}
     left = sum(map(len, missing.values()))
     workers = workers or os.cpu_count() or 1
     several = workers > 1 and left >= FEWEST_FOR_PROCESSES
@@ -124,9 +140,16 @@ def measure_images(
             if finished is not None:
                 number, arrays = finished
                 parts.write(number, arrays)
-                done[number] = arrays
     work.seconds["total"] = time.perf_counter() - started
-    return _joined(batches, [done[number] for number in range(len(batches))], dict(work.seconds))
+    if shard != WHOLE:
+        waiting = [
+            number
+            for number, batch in enumerate(batches)
+            if number not in mine and not _is_made(work, parts, number, batch)
+        ]
+        if waiting:
+            return Waiting(waiting, len(batches))
+    return _joined(batches, parts, dict(work.seconds))
 
 
 @dataclass(frozen=True)
@@ -380,22 +403,31 @@ def _read(image: LabelledImage) -> _Seen | str:
         return str(error)
 
 
+def _is_made(work: _Pass, parts: Parts, number: int, batch: Sequence[LabelledImage]) -> bool:
+    kept = parts.read(number)
+    return kept is not None and work.made(kept, batch)
+
+
 def _joined(
-    batches: Sequence[Sequence[LabelledImage]], parts: Sequence[Arrays], seconds: dict[str, float]
+    batches: Sequence[Sequence[LabelledImage]], parts: Parts, seconds: dict[str, float]
 ) -> Measurements:
     images: list[LabelledImage] = []
     skipped: list[SkippedImage] = []
-    for batch, arrays in zip(batches, parts, strict=True):
+    found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for number, batch in enumerate(batches):
+        arrays = parts.read(number)
+        if arrays is None:  # somebody has taken it away meanwhile
+            raise CafVideoError(f"part {number} of the pass is gone: run the same command again")
         for image, reason in zip(batch, arrays["reasons"].tolist(), strict=True):
             if reason:
                 skipped.append(SkippedImage(image.image_id, reason))
             else:
                 images.append(image)
-    found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-    for arrays in parts:
         for name, values in arrays.items():
-            found[name].append(values)
-    joined = {name: np.concatenate(values) for name, values in found.items()}
+            if name != "reasons":
+                found[name].append(values)
+    # One by one, so that no more than one of them is there twice.
+    joined = {name: np.concatenate(found.pop(name)) for name in list(found)}
 
     def of(kind: str) -> dict[str, np.ndarray]:
         start = f"{kind}|"

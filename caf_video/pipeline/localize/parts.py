@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Parts:
-    """Numbered results of a pass with certain settings; without a folder nothing is kept.
+    """Numbered results of a pass with certain settings; in memory where there is no folder.
 
     Args:
         beside: The file that the pass will end in; the parts lie in a folder beside it.
@@ -25,6 +25,7 @@ class Parts:
 
     def __init__(self, beside: Path | None, settings: Any) -> None:
         self._folder: Path | None = None
+        self._held: dict[int, Arrays] = {}
         if beside is not None:
             text = json.dumps(settings, sort_keys=True, default=str)
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -37,7 +38,9 @@ class Parts:
             CafVideoError: What lies in its place is no file, or may not be read.
         """
         path = self._path(number)
-        if path is None or not path.exists():
+        if path is None:
+            return self._held.get(number)
+        if not path.exists():
             return None
         try:
             tensors, texts = unsealed(path)
@@ -54,6 +57,7 @@ class Parts:
         """
         path = self._path(number)
         if path is None:
+            self._held[number] = arrays
             return
         texts = {name for name, array in arrays.items() if array.dtype.kind == "U"}
         content = sealed(

@@ -16,7 +16,7 @@ from caf_video.localization import PROTOCOLS, Protocol, require_protocol
 from caf_video.pipeline.localize import table
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput, Size, inputs_for
-from caf_video.pipeline.localize.measure import Measurements, measure_images
+from caf_video.pipeline.localize.measure import Measurements, Waiting, measure_images
 from caf_video.pipeline.localize.neighbours import nearest_others
 from caf_video.pipeline.localize.parts import Parts
 from caf_video.pipeline.localize.pictures import spread, write_pictures
@@ -24,6 +24,7 @@ from caf_video.pipeline.localize.scores import Scores, score
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import write_json, write_picture, write_text
 from caf_video.rendering import threshold_curves
+from caf_video.shards import WHOLE, Shard
 
 ORACLE = "GT-known; the best threshold is an oracle, chosen on these very boxes"
 
@@ -69,8 +70,9 @@ def localize(
     workers: int | None = None,
     pictures: Path | None = None,
     picture_count: int = 24,
+    shard: Shard = WHOLE,
     track: Track = quietly,
-) -> Localization:
+) -> Localization | Waiting:
     """Measure where a network looks on the images of a set that have boxes.
 
     All methods explain the same maps of one pass; protocols that publish another input (a centre
@@ -92,11 +94,14 @@ def localize(
         pictures: Folder for sheets of some of the images, with boxes of the first protocol, and for
             curves of accuracy by threshold, of the protocols that have one.
         picture_count: How many images, spread over the split.
+        shard: Which parts of the pass to make; who ends last, or a run of all, puts them together.
         track: Shows how far it is.
 
     Raises:
         CafVideoError: The images, the network or a choice cannot be used; says which and why.
     """
+    if shard != WHOLE and json is None:
+        raise InputError("shards meet in a file: give all of them the same --json FILE")
     protocols = [require_protocol(name).name for name in dict.fromkeys(protocols)]
     image_set = read_image_set(dataset, root, protocol=network.protocol, metadata=metadata)
     images = image_set.split(split)
@@ -121,8 +126,10 @@ def localize(
     found = measure_images(
         images, network, chosen, network_inputs,
         classes_known=known, parts=parts, neighbours=neighbours, sweeps=sweeps, workers=workers,
-        track=track,
+        shard=shard, track=track,
     )  # fmt: skip
+    if isinstance(found, Waiting):
+        return found
     if not found.localized.any():
         raise InputError(
             f"none of the {len(images)} images could be read: {found.skipped[0].reason}"
@@ -136,7 +143,8 @@ def localize(
     if json is not None:
         write_json(json, table.record(scores, network, found, skipped, settings))
         write_text(json.with_suffix(".md"), done.markdown())
-        parts.discard()
+        if shard == WHOLE:  # other shards may be about to read them
+            parts.discard()
     if pictures is not None:
         at = next(i for i, one in enumerate(network_inputs) if protocols[0] in one.geometries)
         write_pictures(
