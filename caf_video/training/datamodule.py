@@ -61,6 +61,16 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
     def _sampler(self) -> Sampler:
         """What chooses the training batches."""
 
+    def an_epoch(self) -> str:
+        """What an epoch is, in a line: it need not be a pass."""
+        sampler, samples = self._sampler(), len(self.labels("train"))
+        size = len(sampler.batch(0))
+        drawn = len(sampler) * size
+        return (
+            f"An epoch is {len(sampler)} steps of {size} samples: about {drawn}, of {samples} that "
+            f"there are ({drawn / samples:.2g} passes; data.batches_per_epoch=null makes it one)"
+        )
+
     def train_dataloader(self) -> TrainingBatches:
         """The training batches, from where a checkpoint left them."""
         self._batches = TrainingBatches(
