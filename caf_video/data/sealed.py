@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -63,6 +64,29 @@ def unsealed(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         metadata = json.loads(content[_LENGTH : _header_end(content)])["__metadata__"]
         return load(content), {name: text for name, text in metadata.items() if name != _NAME}
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedFileError(f"{file} cannot be read") from error
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a file: its first byte, and its shape."""
+
+    start: int
+    shape: tuple[int, ...]
+
+
+def place_of(file: Path, name: str) -> Place:
+    """Where a tensor lies in such a file, which was verified.
+
+    Raises:
+        DamagedFileError: It is not there.
+    """
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(_LENGTH), "little")
+            entry = json.loads(opened.read(length))[name]
+        return Place(_LENGTH + length + entry["data_offsets"][0], tuple(entry["shape"]))
+    except (OSError, ValueError, KeyError) as error:
         raise DamagedFileError(f"{file} cannot be read") from error
 
 

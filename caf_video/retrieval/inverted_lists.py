@@ -9,7 +9,7 @@ a byte for four dimensions (`ivf_pq`).
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -26,6 +26,8 @@ _HELD_OUT = 400  # queries: half of them choose how many lists to look into, hal
 _WANTED_RECALL = 0.95
 _MOST_LISTS = 8  # of so many lists, one is looked into at most, or little is won
 _AT_ONCE = 1 << 16  # vectors
+
+_faiss: Any = faiss  # its stubs do not know what its wrappers take
 
 Blocks = Callable[[], Iterator[np.ndarray]]
 """Passes over the vectors, float32 (n, d) in all, some rows at a time, the same in every pass."""
@@ -55,7 +57,7 @@ class Built:
 class InvertedLists:
     """Candidates for the nearest neighbours among many vectors. Made by `build` or `open`."""
 
-    def __init__(self, index: faiss.IndexIVF) -> None:
+    def __init__(self, index: Any) -> None:
         self._index = index
 
     @classmethod
@@ -151,8 +153,8 @@ class InvertedLists:
         chosen = {}
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
-            chosen["sel"] = faiss.IDSelectorBitmap(bits)
-        parameters = faiss.SearchParametersIVF(nprobe=self.probes, **chosen)
+            chosen["sel"] = _faiss.IDSelectorBitmap(bits)
+        parameters = _faiss.SearchParametersIVF(nprobe=self.probes, **chosen)
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32), count, params=parameters
         )
@@ -188,7 +190,7 @@ class _Nearest:
         self.positions = np.take_along_axis(both, order, axis=1)
 
 
-def _untrained(kind: str, width: int, lists: int) -> faiss.IndexIVF:
+def _untrained(kind: str, width: int, lists: int) -> Any:
     codes = {"ivf_flat": "Flat", "ivf_sq8": "SQ8", "ivf_pq": f"PQ{_parts(width)}"}
     return faiss.index_factory(width, f"IVF{lists},{codes[kind]}")
 
