@@ -9,6 +9,8 @@ from rich.table import Table
 
 from caf_video.cli.console import EXIT_PARTLY, err, out, show, track
 from caf_video.cli.options import ShardText, open_shard
+from caf_video.errors import InputError
+from caf_video.shards import WHOLE
 
 
 def index(
@@ -35,6 +37,13 @@ def index(
         float | None, typer.Option(help="Frames a second, of videos that do not say.", min=0.001)
     ] = None,
     shard: ShardText = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="How it is searched: flat compares all; ivf_flat, ivf_sq8 and ivf_pq are for "
+            "10 000 moments and more. None: as it was, at first flat."
+        ),
+    ] = None,
 ) -> None:
     """Embed clips or whole drives, to search among them.
 
@@ -43,7 +52,15 @@ def index(
     add to one index.
     """
     from caf_video.pipeline.index import Windows, index_moments
+    from caf_video.pipeline.searchable import FLAT, KINDS, make_searchable
 
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"no kind {kind!r} of index: choose {', '.join(KINDS)}")
+    part = open_shard(shard)
+    if part != WHOLE and kind not in (None, FLAT):
+        raise InputError(
+            f"--kind {kind}: a shard sees a part; give it in a last `caf-video index`, --shard 1/1"
+        )
     done = index_moments(
         run,
         folder,
@@ -53,13 +70,21 @@ def index(
         windows=Windows(window, step),
         features=features,
         fps=fps,
-        shard=open_shard(shard),
+        shard=part,
         track=track,
     )
     out.print(
         f"{done.added} moments added, {done.held} were there; the index has {done.total}.",
         highlight=False,
     )
+    made = None if part != WHOLE else make_searchable(folder, kind)
+    if made is not None and made.built is not None:
+        out.print(
+            f"{made.kind}: recall@1 {made.built.recall_at_1:.3f}, recall@10 "
+            f"{made.built.recall_at_10:.3f} against exact search, measured with "
+            f"{made.built.queries} moments before they were added; {made.size_bytes / 1e6:.1f} MB.",
+            highlight=False,
+        )
     for _, reason in done.failed:
         err.print(f"Passed over: {reason}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"Next: caf-video search QUERY.mp4 --index {folder}", soft_wrap=True)

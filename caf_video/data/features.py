@@ -17,7 +17,7 @@ that earlier versions, which had no checksums, left in `clips` itself are not lo
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -27,13 +27,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from caf_video.data.sealed import DamagedFileError, sealed, unsealed
+from caf_video.data.sealed import DamagedFileError, Place, place_of, sealed, unsealed
 from caf_video.data.store_files import fanned_out, names_in
 from caf_video.errors import CafVideoError
 from caf_video.files import is_ours, was_ours, written_whole
 from caf_video.reading import require_file
 
 LARGEST = 1 << 20  # of any number that describes a map: beyond are numbers that nobody meant
+
+
+Choose = Callable[[int, int], np.ndarray]
+"""Of a clip's timesteps t and candidates k, which candidate of each timestep is taken, int (t,)."""
 
 
 class FeatureStoreError(CafVideoError):
@@ -152,6 +156,8 @@ class FeatureStore:
         self.folder = folder
         self.description = description
         self.manifest_path = folder / "manifest.csv"
+        # Size and date of the files that were verified, and where their maps lie.
+        self._verified: dict[str, tuple[int, int, Place]] = {}
 
     @classmethod
     def create(cls, folder: str | Path, description: StoreDescription) -> Self:
@@ -353,6 +359,44 @@ class FeatureStore:
             )
         self._require_shapes(str(file), features)
         return features
+
+    def read_maps(self, clip_id: str, choose: Choose) -> Tensor:
+        """Of each timestep one candidate's feature map, (t, c, h, w) in float16.
+
+        The checksum is of the whole file: it is verified when a file is read first, and again when
+        its size or date have changed. After that only the maps that are chosen are read.
+
+        Args:
+            clip_id: Of the clip.
+            choose: Of t and the number of candidates, which candidate of each timestep, (t,).
+
+        Raises:
+            FeatureStoreError: As of `read`.
+        """
+        file = self._file(clip_id)
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise self._missing(clip_id) from error
+        size, date, place = self._verified.get(clip_id, (0, 0, None))
+        if place is None or (size, date) != (stat.st_size, stat.st_mtime_ns):
+            maps = self.read(clip_id).feature_maps
+            place = place_of(file, "feature_maps")
+            self._verified[clip_id] = (stat.st_size, stat.st_mtime_ns, place)
+            return maps[torch.arange(len(maps)), torch.as_tensor(choose(*maps.shape[:2]))]
+        timesteps, candidates, *shape = place.shape
+        chosen = np.empty((timesteps, *shape), np.float16)
+        try:
+            with file.open("rb", buffering=0) as opened:  # six times as fast as safetensors' slices
+                for timestep, candidate in enumerate(choose(timesteps, candidates)):
+                    one = chosen[timestep]
+                    row = timestep * candidates + int(candidate)
+                    opened.seek(place.start + row * one.nbytes)
+                    if opened.readinto(one) != one.nbytes:
+                        raise OSError("it ended too early")
+        except OSError as error:
+            raise FeatureStoreError(f"{file} cannot be read: {_REPAIR}") from error
+        return torch.from_numpy(chosen)
 
     def digest(self, clip_ids: Sequence[str]) -> str:
         """Digest of what is stored of some clips: another one as soon as a clip is written anew.

@@ -10,6 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -74,6 +75,29 @@ def _in_order(content: bytes, metadata: Mapping[str, str]) -> bytearray:
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH)  # the tensors begin at a multiple of eight bytes
     return bytearray(len(text).to_bytes(_LENGTH, "little") + text) + content[end:]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a file: its first byte, and its shape."""
+
+    start: int
+    shape: tuple[int, ...]
+
+
+def place_of(file: Path, name: str) -> Place:
+    """Where a tensor lies in such a file, which was verified.
+
+    Raises:
+        DamagedFileError: It is not there.
+    """
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(_LENGTH), "little")
+            entry = json.loads(opened.read(length))[name]
+        return Place(_LENGTH + length + entry["data_offsets"][0], tuple(entry["shape"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"{file} cannot be read") from error
 
 
 def _entry(content: bytes | bytearray) -> re.Match[bytes] | None:

@@ -18,11 +18,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from caf_video.data.events.events import EventError
 from caf_video.data.events.hdd_features import open_array
 from caf_video.data.features import (
     LARGEST,
+    Choose,
     ClipFeatures,
     FeatureStoreError,
     StoreDescription,
@@ -154,30 +156,8 @@ class SessionStore:
                 not finite; names the file.
         """
         window = self._window(clip_id)
-        steps = segment_frame_indices(
-            window.first,
-            window.stop,
-            timesteps=self.description.timesteps,
-            candidates=window.candidates,
-        )
-        array = self._array(window.session)
-        if window.stop > len(array):
-            raise FeatureStoreError(
-                f"{self._files[window.session]} has {len(array)} steps, but clip {clip_id!r} ends "
-                f"at step {window.stop}: {_AGAIN}"
-            )
-        chosen = np.asarray(array[steps.ravel()])
-        with np.errstate(over="ignore"):
-            halves = chosen.astype(np.float16)
-        if not np.isfinite(halves).all():
-            where = steps.ravel()[~np.isfinite(halves).all(axis=(1, 2, 3))][0]
-            raise FeatureStoreError(
-                f"{self._files[window.session]}, step {where}: values that are not finite, or more "
-                "than float16 holds (65504)"
-            )
-        maps = torch.from_numpy(halves)
-        if self._channels_last:
-            maps = maps.movedim(3, 1)
+        steps = self._steps(window)
+        maps = self._maps(clip_id, window, steps.ravel())
         times = steps / self._steps_a_second
         frames = steps
         if window.session in self._videos:
@@ -190,6 +170,49 @@ class SessionStore:
             torch.from_numpy(frames),
             torch.from_numpy(times),
         )
+
+    def read_maps(self, clip_id: str, choose: Choose) -> Tensor:
+        """Of each timestep one candidate's feature map, (t, c, h, w) in float16; no other is read.
+
+        Args:
+            clip_id: Of the clip.
+            choose: Of t and the number of candidates, which candidate of each timestep, (t,).
+
+        Raises:
+            FeatureStoreError: As of `read`.
+        """
+        window = self._window(clip_id)
+        steps = self._steps(window)
+        return self._maps(clip_id, window, steps[np.arange(len(steps)), choose(*steps.shape)])
+
+    def _steps(self, window: Window) -> np.ndarray:
+        """The steps that may stand for a clip, (t, k)."""
+        return segment_frame_indices(
+            window.first,
+            window.stop,
+            timesteps=self.description.timesteps,
+            candidates=window.candidates,
+        )
+
+    def _maps(self, clip_id: str, window: Window, steps: np.ndarray) -> Tensor:
+        """The maps of some steps (n,) of a clip's session, (n, c, h, w)."""
+        array = self._array(window.session)
+        if window.stop > len(array):
+            raise FeatureStoreError(
+                f"{self._files[window.session]} has {len(array)} steps, but clip {clip_id!r} ends "
+                f"at step {window.stop}: {_AGAIN}"
+            )
+        chosen = np.asarray(array[steps])
+        with np.errstate(over="ignore"):
+            halves = chosen.astype(np.float16)
+        if not np.isfinite(halves).all():
+            where = steps[~np.isfinite(halves).all(axis=(1, 2, 3))][0]
+            raise FeatureStoreError(
+                f"{self._files[window.session]}, step {where}: values that are not finite, or more "
+                "than float16 holds (65504)"
+            )
+        maps = torch.from_numpy(halves)
+        return maps.movedim(3, 1) if self._channels_last else maps
 
     def event(self, clip_id: str) -> str:
         """Which steps of which session a clip is; "" where there is no such clip."""

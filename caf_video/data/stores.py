@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
+from torch import Tensor
+
+from caf_video.data.features import Choose, ClipFeatures, FeatureStore, StoreDescription
 from caf_video.data.session_store import SessionStore, sessions_file
 
 
@@ -17,6 +19,10 @@ class ClipStore(Protocol):
 
     def read(self, clip_id: str) -> ClipFeatures:
         """The features of a clip, feature maps (t, k, c, h, w) in float16."""
+        ...
+
+    def read_maps(self, clip_id: str, choose: Choose) -> Tensor:
+        """Of each timestep one candidate's feature map, (t, c, h, w) in float16."""
         ...
 
     def event(self, clip_id: str) -> str:

@@ -40,11 +40,11 @@ def made_in_order(
             if isinstance(made, CafVideoError):
                 raise made
             yield made
+    except (ConnectionError, EOFError) as error:  # it died while it handed a tensor over
+        raise lost from error
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise lost from error
-    except ConnectionError as error:  # of a process that ended while it handed a tensor over
         raise lost from error
 
 

@@ -1,5 +1,6 @@
 """Batches of P classes with K samples each, in which every sample has a positive."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -20,7 +21,8 @@ class PKBatchSampler:
         labels: The class of every sample.
         classes_per_batch: P, at least 2.
         samples_per_class: K, at least 2.
-        batches_per_epoch: Its length; batches can be drawn by any number.
+        batches_per_epoch: Its length; batches can be drawn by any number. None: as many as draw as
+            many samples as there are, on average.
         seed: Of the draws.
 
     Raises:
@@ -33,7 +35,7 @@ class PKBatchSampler:
         *,
         classes_per_batch: int,
         samples_per_class: int,
-        batches_per_epoch: int,
+        batches_per_epoch: int | None,
         seed: int,
     ) -> None:
         if classes_per_batch < 2 or samples_per_class < 2:
@@ -41,7 +43,7 @@ class PKBatchSampler:
                 f"batches of {classes_per_batch} classes x {samples_per_class} samples: "
                 "a ranking loss needs at least 2 x 2"
             )
-        if batches_per_epoch < 1:
+        if batches_per_epoch is not None and batches_per_epoch < 1:
             raise InputError(f"{batches_per_epoch} batches an epoch: wanted 1 or more")
         members: dict[str, list[int]] = defaultdict(list)
         for position, label in enumerate(labels):
@@ -54,7 +56,9 @@ class PKBatchSampler:
         self._classes = [np.asarray(positions) for positions in members.values()]
         self._classes_per_batch = classes_per_batch
         self._samples_per_class = samples_per_class
-        self._batches_per_epoch = batches_per_epoch
+        drawn = sum(min(samples_per_class, len(one)) for one in self._classes) / len(self._classes)
+        drawn *= min(classes_per_batch, len(self._classes))  # samples of a batch, on average
+        self._batches_per_epoch = batches_per_epoch or math.ceil(len(labels) / drawn)
         self._seed = seed
 
     def batch(self, number: int) -> list[int]:

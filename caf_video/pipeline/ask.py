@@ -15,8 +15,9 @@ from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.moments import MomentIndex, Moments
 from caf_video.pipeline.opened import open_run, run_backbone
 from caf_video.pipeline.progress import device
+from caf_video.pipeline.searchable import open_lists
 from caf_video.pipeline.windows import maps_of_clip
-from caf_video.retrieval import best_moments, distances_to
+from caf_video.retrieval import CANDIDATES, best_moments, distances_to
 from caf_video.training import ClipRun
 
 
@@ -38,7 +39,6 @@ class Found:
         frame_indices, times_seconds: Of its frames, (t,).
         maps: Theirs, (t, c, h, w).
         embedding: As the run compares it, (d,).
-        distances: To every moment of the index, (n,).
         matches: The best, nearest first; overlapping windows count once.
         left_out: How many moments were not searched: those that share time with the query, and of
             its session, where that was asked for.
@@ -50,7 +50,6 @@ class Found:
     times_seconds: np.ndarray
     maps: Tensor
     embedding: np.ndarray
-    distances: np.ndarray
     matches: list[Match]
     left_out: int
     notes: list[str]
@@ -84,6 +83,7 @@ class SearchIndex:
             [np.inf if clip.end_seconds is None else clip.end_seconds for clip in clips]
         )
         self._recordings = np.array([clip.recording for clip in clips])
+        self._lists = open_lists(self.index)
         self._backbone: Backbone | None = None
 
     @property
@@ -111,18 +111,51 @@ class SearchIndex:
             times = reader.times_seconds[frames[:, 0]]
         maps = maps_of_clip(self.run, self.backbone, query, frames[:, 0])
         embedding = self.run.embed(maps[None].to(device()))[0].double().cpu().numpy()
-        distances = distances_to(embedding, self.moments.embeddings)
         leave_out, notes, recording = self._not_to_be_found(query, exclude_session)
-        best = best_moments(
-            distances, self.video_codes, self._starts, self._ends, top=top, leave_out=leave_out
-        )
-        matches = [Match(int(row), float(distances[row]), self.moments.clips[row]) for row in best]
+        best, distances = self._best(embedding, top, leave_out)
+        matches = [
+            Match(int(row), float(distance), self.moments.clips[row])
+            for row, distance in zip(best, distances, strict=True)
+        ]
         if len(matches) < top:
             notes.append(f"The index has {len(matches)} such moments, fewer than {top}.")
         asked = Clip(query.clip_id, query.path, "", query.start_seconds, query.end_seconds,
                      recording, fps=query.fps)  # fmt: skip
-        return Found(asked, frames[:, 0], times, maps, embedding, distances, matches,
+        return Found(asked, frames[:, 0], times, maps, embedding, matches,
                      int(leave_out.sum()), notes)  # fmt: skip
+
+    def distances(self, found: Found) -> np.ndarray:
+        """Of every moment of the index to what was asked for, (n,)."""
+        return distances_to(found.embedding, self.moments.embeddings)
+
+    def _best(
+        self, embedding: np.ndarray, top: int, leave_out: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best moments (top or fewer,) and their distances, among all or among candidates.
+
+        Windows that overlap with a nearer one are struck out: where too few candidates are left,
+        more are asked for, and of a quarter of the index on all are compared.
+        """
+        count = CANDIDATES * top
+        while self._lists is not None and 4 * count < len(self.moments):
+            rows = self._lists.candidates(
+                embedding[None].astype(np.float32), count, allowed=~leave_out
+            )[0]
+            rows = np.sort(rows[rows >= 0])
+            best, distances = self._best_of(rows, embedding, top)
+            if len(best) == top:
+                return best, distances
+            count *= 4
+        return self._best_of(np.flatnonzero(~leave_out), embedding, top)
+
+    def _best_of(
+        self, rows: np.ndarray, embedding: np.ndarray, top: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        distances = distances_to(embedding, self.moments.embeddings[rows])
+        best = best_moments(
+            distances, self.video_codes[rows], self._starts[rows], self._ends[rows], top=top
+        )
+        return rows[best], distances[best]
 
     def _not_to_be_found(
         self, query: Clip, exclude_session: bool

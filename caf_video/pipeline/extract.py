@@ -1,6 +1,6 @@
 """clips ─► feature store: frames of every clip through a frozen backbone, once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,12 +124,11 @@ def extract(
     )
     backbone.to(device())
     samples = _samples(_Attempt(frames), len(missing), workers)
-    made = zip(missing, samples, strict=True)
-    for clip, sample in track(made, description="Extracting features", total=len(missing)):
-        if isinstance(sample, str):
-            failed.append(FailedClip(clip, sample))
+    made = zip(missing, gathered_features(backbone, samples, _gathered()), strict=True)
+    for clip, features in track(made, description="Extracting features", total=len(missing)):
+        if isinstance(features, str):
+            failed.append(FailedClip(clip, features))
             continue
-        features = sample_features(backbone, sample)
         if not features.feature_maps.to(torch.float16).isfinite().all():
             failed.append(FailedClip(clip, _not_finite(features)))
             continue
@@ -277,12 +276,55 @@ def describe(
     )
 
 
+def _gathered() -> int:
+    """Frames to gather before they go through a backbone: a CPU takes them two by two."""
+    return FRAMES_AT_ONCE if device().type == "cuda" else 1
+
+
+def gathered_features(
+    backbone: Backbone, samples: Iterable[ClipSample | str], frames: int
+) -> Iterator[ClipFeatures | str]:
+    """The features of each sample, in order, or the words that stand for one.
+
+    Args:
+        backbone: The frozen network.
+        samples: Of clips, or in words why there is none.
+        frames: Those of several clips go through together once they are so many: the few of one
+            clip are no batch for a GPU.
+    """
+    waiting: list[ClipSample | str] = []
+    count = 0
+    for sample in samples:
+        waiting.append(sample)
+        count += 0 if isinstance(sample, str) else sample.frame_indices.numel()
+        if count >= frames or count == 0:
+            yield from _together(backbone, waiting)
+            waiting, count = [], 0
+    yield from _together(backbone, waiting)
+
+
+def _together(
+    backbone: Backbone, samples: Sequence[ClipSample | str]
+) -> Iterator[ClipFeatures | str]:
+    of_clips = [sample for sample in samples if isinstance(sample, ClipSample)]
+    maps: Iterator[Tensor] = iter(())
+    if of_clips:
+        images = torch.cat([sample.images.flatten(0, 1) for sample in of_clips])
+        counts = [sample.frame_indices.numel() for sample in of_clips]
+        maps = iter(feature_maps(backbone, images).cpu().split(counts))
+    for sample in samples:
+        yield sample if isinstance(sample, str) else _features_of(sample, next(maps))
+
+
 def sample_features(backbone: Backbone, sample: ClipSample) -> ClipFeatures:
     """The feature maps of a clip's sampled frames."""
-    maps = feature_maps(backbone, sample.images.flatten(0, 1))
+    return _features_of(sample, feature_maps(backbone, sample.images.flatten(0, 1)).cpu())
+
+
+def _features_of(sample: ClipSample, maps: Tensor) -> ClipFeatures:
     return ClipFeatures(
         clip_id=sample.clip_id,
-        feature_maps=maps.unflatten(0, sample.images.shape[:2]).cpu(),
+        feature_maps=maps.unflatten(0, sample.images.shape[:2]),
         frame_indices=sample.frame_indices,
         times_seconds=sample.times_seconds,
     )
@@ -291,5 +333,9 @@ def sample_features(backbone: Backbone, sample: ClipSample) -> ClipFeatures:
 def feature_maps(backbone: Backbone, images: Tensor) -> Tensor:
     """Feature maps (n, c, h, w) of preprocessed images (n, 3, height, width), on the device."""
     with torch.no_grad():
+        if device().type == "cuda" and not images.is_cuda:
+            images = images.pin_memory()  # what is pinned is copied while the GPU computes
         parts = images.split(FRAMES_AT_ONCE)
-        return torch.cat([backbone.features(part.to(device())) for part in parts])
+        return torch.cat(
+            [backbone.features(part.to(device(), non_blocking=True)) for part in parts]
+        )

@@ -16,7 +16,7 @@ of its video and its times. Documented in docs/reference/formats.md.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -209,14 +209,7 @@ class MomentIndex:
         """
         clips: dict[str, Clip] = {}
         arrays: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
-        for file in self._parts():
-            try:
-                listed, stored = _part(file)
-            except DamagedFileError as error:
-                raise MomentIndexError(
-                    f"{error}: run `caf-video index` again, it makes these moments anew"
-                ) from error
-            new = [row for row, moment in enumerate(listed) if moment["event"] not in clips]
+        for listed, stored, new in self._read_parts():
             for row in new:
                 clips[listed[row]["event"]] = _clip(listed[row])
             for name, parts in arrays.items():
@@ -230,6 +223,35 @@ class MomentIndex:
                 raise MomentIndexError(f"parts of {self.folder} differ in the shape of {name}")
         joined = {name: np.concatenate(parts) for name, parts in arrays.items()}
         return Moments(list(clips.values()), list(clips), **joined)
+
+    def embeddings(self) -> Iterator[np.ndarray]:
+        """Those of all moments, (n, d) in all and in the order of `read`, part by part.
+
+        Raises:
+            CafVideoError: A part is damaged; names it.
+        """
+        for _, stored, new in self._read_parts():
+            yield stored["embeddings"][new]
+
+    def part_names(self) -> list[str]:
+        """The names of its files, each made of the events in it."""
+        return [file.name for file in self._parts()]
+
+    def _read_parts(
+        self,
+    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, np.ndarray], list[int]]]:
+        """What each part says of its moments, its arrays, and the rows that no part before has."""
+        seen: set[str] = set()
+        for file in self._parts():
+            try:
+                listed, stored = _part(file)
+            except DamagedFileError as error:
+                raise MomentIndexError(
+                    f"{error}: run `caf-video index` again, it makes these moments anew"
+                ) from error
+            new = [row for row, moment in enumerate(listed) if moment["event"] not in seen]
+            yield listed, stored, new
+            seen.update(moment["event"] for moment in listed)
 
     def _parts(self) -> Sequence[Path]:
         return sorted((self.folder / "parts").glob("[!.]*.safetensors"))

@@ -181,9 +181,10 @@ def _similarity(opened: SearchIndex, distances: np.ndarray) -> tuple[str, np.nda
 
 def _timelines(opened: SearchIndex, found: Found) -> tuple[list[Chart], list[dict[str, Any]]]:
     """The similarity along each drive of several windows, those of the matches first."""
-    name, similarity = _similarity(opened, found.distances)
+    distances = opened.distances(found)
+    name, similarity = _similarity(opened, distances)
     nearest = np.full(int(opened.video_codes.max()) + 1, np.inf)
-    np.minimum.at(nearest, opened.video_codes, found.distances)
+    np.minimum.at(nearest, opened.video_codes, distances)
     charts: list[Chart] = []
     drives: list[dict[str, Any]] = []
     for code in np.argsort(nearest, kind="stable"):
@@ -209,7 +210,7 @@ def _timelines(opened: SearchIndex, found: Found) -> tuple[list[Chart], list[dic
                 "video": str(path),
                 "session": clips[0].session,
                 "middle_seconds": middles[order].round(3).tolist(),
-                "distance": found.distances[rows][order].tolist(),
+                "distance": distances[rows][order].tolist(),
             }
         )
         if len(charts) < MOST_TIMELINES:

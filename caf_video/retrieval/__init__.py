@@ -5,6 +5,7 @@ Law: agrees with brute force.
 """
 
 from caf_video.retrieval.index import EmbeddingIndex, Neighbours
+from caf_video.retrieval.inverted_lists import APPROXIMATE, CANDIDATES, Built, InvertedLists
 from caf_video.retrieval.metrics import (
     Gallery,
     RankedPrecision,
@@ -19,8 +20,12 @@ from caf_video.retrieval.moments import best_moments, distances_to
 from caf_video.retrieval.plane import principal_plane
 
 __all__ = [
+    "APPROXIMATE",
+    "CANDIDATES",
+    "Built",
     "EmbeddingIndex",
     "Gallery",
+    "InvertedLists",
     "Neighbours",
     "RankedPrecision",
     "RetrievalResult",

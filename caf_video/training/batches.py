@@ -63,30 +63,33 @@ class ShuffledSampler:
     Args:
         count: Samples there are.
         batch_size: Samples in a batch.
-        batches_per_epoch: How many batches an epoch has; it need not be a pass.
+        batches_per_epoch: How many batches an epoch has; it need not be a pass, and None is one.
         seed: Of the orders.
 
     Raises:
         InputError: On numbers below 1.
     """
 
-    def __init__(self, count: int, *, batch_size: int, batches_per_epoch: int, seed: int) -> None:
+    def __init__(
+        self, count: int, *, batch_size: int, batches_per_epoch: int | None, seed: int
+    ) -> None:
         for what, number in (
             ("samples", count),
             ("samples in a batch", batch_size),
             ("batches an epoch", batches_per_epoch),
         ):
-            if number < 1:
+            if number is not None and number < 1:
                 raise InputError(f"{number} {what}: wanted 1 or more")
         self._count, self._batch_size = count, batch_size
-        self._batches_per_epoch, self._seed = batches_per_epoch, seed
+        self._batches_a_pass = max(1, count // batch_size)
+        self._batches_per_epoch, self._seed = batches_per_epoch or self._batches_a_pass, seed
 
     def __len__(self) -> int:
         return self._batches_per_epoch
 
     def batch(self, number: int) -> list[int]:
         """Positions in batch `number` of the whole training."""
-        turn, place = divmod(number, max(1, self._count // self._batch_size))
+        turn, place = divmod(number, self._batches_a_pass)
         order = np.random.default_rng((self._seed, turn)).permutation(self._count)
         return order[place * self._batch_size :][: self._batch_size].tolist()
 

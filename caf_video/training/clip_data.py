@@ -23,7 +23,7 @@ class FeatureDataModule(BatchesDataModule):
         features: The store's folder.
         classes_per_batch: P; see `PKBatchSampler`.
         samples_per_class: K.
-        batches_per_epoch: Training batches between two validations.
+        batches_per_epoch: Training batches between two validations; None: a whole pass.
         seed: Of batches and of frames drawn.
         evaluation_batch_size: Clips at once in validation and test.
         memory_gb: A split that needs more GB than this is read from disk batch by batch.
@@ -46,7 +46,7 @@ class FeatureDataModule(BatchesDataModule):
         *,
         classes_per_batch: int,
         samples_per_class: int,
-        batches_per_epoch: int,
+        batches_per_epoch: int | None,
         seed: int,
         evaluation_batch_size: int = 64,
         memory_gb: float = 4.0,

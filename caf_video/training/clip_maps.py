@@ -1,6 +1,7 @@
 """Stored clips as samples: one drawn frame a segment in training, the middle one elsewhere."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -56,14 +57,15 @@ class ClipMaps:
             self._buffer = torch.empty(len(positions), *self._shape)
         out = self._buffer[: len(positions)]
         for row, position in enumerate(positions):
-            maps = self._held[position] if self._held else self._read(position)
-            timesteps, candidates = maps.shape[:2]
-            if randoms is None:
-                chosen = np.full(timesteps, candidates // 2)
-            else:
-                chosen = randoms[row].integers(candidates, size=timesteps)
-            for timestep, candidate in enumerate(chosen):
-                out[row, timestep] = maps[timestep, candidate]  # float16 becomes float32 here
+            choose = partial(_chosen, None if randoms is None else randoms[row])
+            if not self._held:
+                # Read as they are stored, (t, c, h, w), and no map that is not taken.
+                maps = self._store.read_maps(self._clip_ids[position], choose)
+                out[row] = maps.movedim(1, 3)  # float16 becomes float32 here
+                continue
+            maps = self._held[position]
+            for timestep, candidate in enumerate(choose(*maps.shape[:2])):
+                out[row, timestep] = maps[timestep, candidate]  # and here
         return out.movedim(4, 2)
 
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
@@ -83,3 +85,10 @@ class ClipMaps:
         """A clip's maps as float16 (t, k, h, w, c): channels last, as one product wants them."""
         maps = self._store.read(self._clip_ids[position]).feature_maps
         return maps.movedim(2, 4).contiguous()
+
+
+def _chosen(random: np.random.Generator | None, timesteps: int, candidates: int) -> np.ndarray:
+    """Which candidate of each timestep is taken, (t,): a drawn one, or the middle one."""
+    if random is None:
+        return np.full(timesteps, candidates // 2)
+    return random.integers(candidates, size=timesteps)

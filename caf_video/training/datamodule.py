@@ -1,5 +1,6 @@
 """What data modules share: training batches that go on where they stopped, and batches in order."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,8 @@ import pytorch_lightning as pl
 from caf_video.data.features import StoreDescription
 from caf_video.training.batches import EvaluationBatches, Sampler, Samples, TrainingBatches
 from caf_video.training.image_description import ImageDescription
+
+logger = logging.getLogger(__name__)
 
 
 class BatchesDataModule(pl.LightningDataModule, ABC):
@@ -58,6 +61,16 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
     def _sampler(self) -> Sampler:
         """What chooses the training batches."""
 
+    def an_epoch(self) -> str:
+        """What an epoch is, in a line: it need not be a pass."""
+        sampler, samples = self._sampler(), len(self.labels("train"))
+        size = len(sampler.batch(0))
+        drawn = len(sampler) * size
+        return (
+            f"An epoch is {len(sampler)} steps of {size} samples: about {drawn}, of {samples} that "
+            f"there are ({drawn / samples:.2g} passes; data.batches_per_epoch=null makes it one)"
+        )
+
     def train_dataloader(self) -> TrainingBatches:
         """The training batches, from where a checkpoint left them."""
         self._batches = TrainingBatches(
@@ -73,16 +86,26 @@ class BatchesDataModule(pl.LightningDataModule, ABC):
         return self._batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training batches are, for a checkpoint.
+        """Where the training batches are, and how many processes share them, for a checkpoint.
 
         Lightning saves the state of loaders too, but gives it back only in the middle of an epoch,
         and not where the optimizer's factory asked for the number of steps.
         """
-        return self._batches.state_dict() if self._batches else {}
+        if not self._batches:
+            return {}
+        return {**self._batches.state_dict(), "processes": self._process()["world_size"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training batches go on from a checkpoint's."""
+        """Let the next training batches go on from a checkpoint's, whoever shares them now."""
         self._resumed = state_dict
+        process = self._process()
+        before, now = state_dict.get("processes"), process["world_size"]
+        if before not in (None, now) and process["rank"] == 0:
+            logger.warning(
+                "going on with %d process(es), after %d: the batches are the same, and each has "
+                "another share of them; what a network draws itself (dropout) is drawn otherwise",
+                now, before,
+            )  # fmt: skip
 
     def val_dataloader(self) -> EvaluationBatches:
         """The validation samples in order."""

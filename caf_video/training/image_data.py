@@ -31,7 +31,7 @@ class ImageDataModule(BatchesDataModule):
         window: Share of each side of an image that a training window covers.
         batch_size: Images in a training batch; with `samples_per_class`, P is what it has room for.
         samples_per_class: K; None shuffles all images.
-        batches_per_epoch: Training batches between two validations.
+        batches_per_epoch: Training batches between two validations; None: a whole pass.
         seed: Of batches and windows.
         workers: Processes that make batches ahead; 0 makes them in the training's own.
         memory_gb: A split that needs more GB than this is read from disk batch by batch.
@@ -60,7 +60,7 @@ class ImageDataModule(BatchesDataModule):
         window: float,
         batch_size: int,
         samples_per_class: int | None = None,
-        batches_per_epoch: int,
+        batches_per_epoch: int | None,
         seed: int,
         workers: int = 0,
         memory_gb: float = 4.0,

@@ -247,6 +247,8 @@ def train_run(
         bar = [RichProgressBar(refresh_rate=_REFRESHES_PER_SECOND)]
     elif progress_bar:
         bar = [ProgressLines(_say)]
+    if progress_bar and is_first_process():
+        _say(data.an_epoch())
     with _quiet_lightning():
         try:
             trainer = make_trainer(
@@ -325,6 +327,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
             # Lightning's gathering, with torch 2.14.
             warnings.filterwarnings("ignore", ".*all_gather is deprecated")
+            # A hint where Slurm is installed, whether or not the training is one of its jobs.
+            warnings.filterwarnings("ignore", "The `srun` command is available on your system")
             # Frozen batch norm is, and was asked for.
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
             yield

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -496,3 +497,38 @@ def test_a_store_of_other_features_made_meanwhile_is_refused(
     monkeypatch.setattr(features, "written_whole", overtaken)
     with pytest.raises(FeatureStoreError, match="channels is 6, not 5"):
         FeatureStore.create(tmp_path / "store", DESCRIPTION)
+
+
+def test_chosen_maps_are_those_of_the_whole_clip_the_second_time_without_reading_it(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = features_of("clip")
+    store.write(features, "key")
+    wanted = features.feature_maps.half()
+    for chosen in ([0, 3, 1], [2, 2, 0]):
+        found = store.read_maps("clip", lambda t, k, chosen=chosen: np.array(chosen))
+        assert torch.equal(found, torch.stack([wanted[t, k] for t, k in enumerate(chosen)]))
+        monkeypatch.setattr(FeatureStore, "read", None)  # nothing asks for it any more
+
+
+def test_a_file_that_has_changed_since_it_was_verified_is_verified_again(
+    store: FeatureStore,
+) -> None:
+    def middle(t: int, k: int) -> np.ndarray:
+        return np.full(t, k // 2)
+
+    store.write(features_of("clip"), "key")
+    store.read_maps("clip", middle)
+    store.write(features_of("clip", maps=lambda maps: maps + 1), "key")
+    again = store.read("clip").feature_maps[:, 2]
+    assert torch.equal(store.read_maps("clip", middle), again)
+    file = store._file("clip")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(FeatureStoreError, match="is damaged") as error:
+        store.read_maps("clip", middle)
+    one_line(error)
+    file.unlink()
+    with pytest.raises(FeatureStoreError, match="no features of clip 'clip'"):
+        store.read_maps("clip", middle)

@@ -57,6 +57,14 @@ def test_with_fewer_than_p_classes_all_are_drawn() -> None:
         assert len(batch) == 6
 
 
+def test_a_pass_draws_as_many_samples_as_there_are() -> None:
+    assert len(sampler_of(batches_per_epoch=None)) == 6  # of 12 samples: 63 take 5.25
+    # Classes of 2, 10 and 10 give 2, 5 and 5, and two of the three 8 on average: 22 take 2.75.
+    labels = ["rare"] * 2 + ["common"] * 10 + ["other"] * 10
+    few = sampler_of(labels, classes_per_batch=2, samples_per_class=5, batches_per_epoch=None)
+    assert len(few) == 3
+
+
 def test_two_samples_of_two_classes_are_enough() -> None:
     for batch in batches_of(sampler_of(classes_per_batch=2, samples_per_class=2)):
         assert sorted(Counter(LABELS[position] for position in batch).values()) == [2, 2]

@@ -65,7 +65,7 @@ def test_the_same_event_of_the_other_drive_comes_first_and_windows_around_it_cou
     best = found.matches[0].clip
     assert best.path == b.resolve() and (best.start_seconds, best.end_seconds) == (5.0, 7.0)
     distances = np.linalg.norm(opened.moments.embeddings.astype(float) - found.embedding, axis=1)
-    np.testing.assert_allclose(found.distances, distances)
+    np.testing.assert_allclose(opened.distances(found), distances)
     spans: dict = {}
     for match in found.matches:
         spans.setdefault(match.clip.path, []).append(

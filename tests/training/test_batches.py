@@ -245,6 +245,13 @@ def shuffled(count: int, batch_size: int, seed: int = 3) -> ShuffledSampler:
     return ShuffledSampler(count, batch_size=batch_size, batches_per_epoch=5, seed=seed)
 
 
+def test_an_epoch_of_shuffled_samples_may_be_a_pass_without_what_is_left_over() -> None:
+    whole = ShuffledSampler(17, batch_size=5, batches_per_epoch=None, seed=3)
+    assert len(whole) == 3
+    assert len({position for number in range(3) for position in whole.batch(number)}) == 15
+    assert len(ShuffledSampler(4, batch_size=5, batches_per_epoch=None, seed=3)) == 1
+
+
 def test_a_pass_takes_no_sample_twice_and_leaves_out_what_fills_no_batch() -> None:
     sampler = shuffled(23, 4)
     assert len(sampler) == 5  # an epoch need not be a pass, which has 5 batches and 3 samples over

@@ -86,3 +86,16 @@ def test_missing_features_are_named(make_store) -> None:
     store = make_store()
     next((store.folder / "clips").glob("*/*stop_3*")).unlink()
     assert "train/stop_3" in refused(FeatureStoreError, store.folder)
+
+
+def test_what_is_read_from_disk_is_what_is_held_in_memory(store_folder) -> None:
+    held, read = data_of(store_folder), data_of(store_folder, memory_gb=0)
+    for data in (held, read):
+        data.setup("fit")
+    assert held._samples["train"].in_memory and not read._samples["train"].in_memory
+    for _ in range(2):  # whole files first, of which clips come up again; then only what is drawn
+        for one, other in zip(held.train_dataloader(), read.train_dataloader(), strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert torch.equal(one.positions, other.positions)
+    (one,), (other,) = held.val_dataloader(), read.val_dataloader()
+    assert torch.equal(one.inputs, other.inputs)

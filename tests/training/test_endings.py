@@ -30,7 +30,8 @@ def test_a_training_that_ends_before_its_first_validation_leaves_its_last_state(
 
 def test_in_a_log_a_training_says_how_far_it_is(store_folder, tmp_path, capfd) -> None:
     train(compose_config(settings(store_folder, tmp_path / "run")))
-    lines = capfd.readouterr().err.splitlines()
+    epoch, *lines = capfd.readouterr().err.splitlines()
+    assert epoch.startswith("An epoch is 3 steps of 6 samples: about 18, of 18 that there are (1 ")
     assert [line.split(",")[0] for line in lines] == [f"Training: {n}/6" for n in range(1, 7)]
     assert all(", loss 0." in line for line in lines[1:])
 
