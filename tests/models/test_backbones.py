@@ -483,7 +483,7 @@ def test_the_centre_of_a_resized_frame_can_be_taken(generator: torch.Generator) 
         backbone.preprocessing((48, 48), resized=(64, 32))
 
 
-def test_a_backbone_called_as_a_network_runs_every_layer_once_so_that_one_can_be_explained() -> None:
+def test_a_backbone_called_as_a_network_runs_every_layer_once() -> None:
     torch.manual_seed(0)
     backbone = load_backbone("resnet18", weights="none")
     images = torch.rand(5, 3, 256, 256)
