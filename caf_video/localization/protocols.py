@@ -244,7 +244,7 @@ def measure_all(
 
     Args:
         grids: The heatmaps as the network's grid has them, (m, h, w): less to hand to a process.
-        size: (height, width) of the protocols' views, to which each `enlarge`s them.
+        size: (height, width) of the protocols' views, to which `enlarge` brings them.
         shown: (height, width) of the network's input.
         ground_truth: By protocol, the boxes in its view; for `pxap` the mask.
         sweeps: Protocols to `sweep`, too: some of those of `ground_truth`.
