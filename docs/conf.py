@@ -33,7 +33,8 @@ html_title = f"caf_video {version}"
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "auto"  # notebooks that come with their outputs are shown as they are
+nb_execution_mode = "auto"
+nb_execution_excludepatterns = ["reference/made/*"]  # they come with their outputs
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 
@@ -82,5 +83,7 @@ def setup(app: Sphinx) -> None:
 
 shutil.rmtree(MADE, ignore_errors=True)
 MADE.mkdir(parents=True)
+for notebook in (HERE.parent / "examples").glob("*.ipynb"):
+    shutil.copyfile(notebook, MADE / notebook.name)
 (MADE / "commands.md").write_text(commands_page(), encoding="utf-8")
 (MADE / "configuration.md").write_text(configuration_page(), encoding="utf-8")

@@ -68,6 +68,7 @@ OUTSIDE = {
     "matplotlib": {"rendering"},
     "contourpy": {"rendering"},
     "jinja2": {"rendering"},
+    "rerun": {"rendering"},
     "pytorch_lightning": {"training"},
     "hydra": {"pipeline"},
     "yaml": {"pipeline"},

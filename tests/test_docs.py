@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from caf_video.attention import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted(
     page for page in (ROOT / "docs").rglob("*.md") if not {"made", "_build"} & {*page.parts}
@@ -148,3 +150,15 @@ def test_a_dead_name_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# 1.5 The trap, in Eq. 2\n```\n# no heading\n```\n", encoding="utf-8")
     assert anchors_of(page) == {"15-the-trap-in-eq-2"}
+
+
+def test_the_table_of_methods_has_every_key_and_no_other() -> None:
+    page = (ROOT / "docs" / "methods" / "index.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| [")]
+    assert sorted(key for row in rows for key in re.findall(r"`([^`]+)`", row)) == sorted(METHODS)
+
+
+@pytest.mark.parametrize("folder", ["methods", "metrics"])
+def test_every_page_of_a_method_and_of_a_measure_has_a_picture(folder: str) -> None:
+    for page in (ROOT / "docs" / folder).glob("*.md"):
+        assert page.stem == "index" or re.search(r"!\[.+\]\(.+\)", page.read_text("utf-8")), page

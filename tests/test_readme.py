@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-PLAIN = re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)
+# All blocks in turn: what closes one would otherwise be taken to open the next.
+BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+PLAIN = [block for kind, block in BLOCKS if not kind]
 COMMANDS = sorted(
     {
         line.partition("#")[0].strip()
@@ -71,6 +73,7 @@ def test_a_command_takes_what_a_page_gives_it(line: str) -> None:
 
 
 def test_the_commands_of_the_pages_are_those_there_are() -> None:
+    assert len(COMMANDS) >= 25
     named = {line.split()[1] for line in COMMANDS} | set(re.findall(r"`caf-video ([a-z-]+)", TEXT))
     assert named == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 

@@ -149,6 +149,10 @@ def search(
         bool,
         typer.Option("--timeline", help="Draw similarity along each drive; cut the moments out."),
     ] = False,
+    rerun: Annotated[
+        Path | None,
+        typer.Option(help="Also a recording, .rrd, for the viewer of rerun.io."),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="The run, if it is not where the index says.")
     ] = None,
@@ -176,6 +180,7 @@ def search(
         top=top,
         exclude_session=exclude_session,
         timeline=timeline,
+        rerun=rerun,
         run_folder=model,
         videos=videos,
         track=track,

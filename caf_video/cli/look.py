@@ -100,6 +100,10 @@ def explain(
         ),
     ] = None,
     shard: ShardText = None,
+    rerun: Annotated[
+        Path | None,
+        typer.Option(help="Of one video: also a recording, .rrd, for the viewer of rerun.io."),
+    ] = None,
 ) -> None:
     """Show where a network looked.
 
@@ -112,6 +116,8 @@ def explain(
         raise InputError("give --model RUN for a trained embedding, or --backbone NAME for none")
     if only_correct and only_wrong:
         raise InputError("--only-correct and --only-wrong leave nothing: choose one")
+    if rerun is not None and model is not None:
+        raise InputError("--rerun is of a video: it needs --backbone")
     if model is not None:
         from caf_video.pipeline.explain import ask
         from caf_video.pipeline.explain_files import explain_into
@@ -181,6 +187,8 @@ def explain(
 
     photographs = [Path(target) for target in targets if is_photograph(Path(target))]
     clips = [Path(target) for target in targets if not is_photograph(Path(target))]
+    if rerun is not None and len(clips) != 1:
+        raise InputError("--rerun is of one video: give one")
     center_logits = clips and _is_centered(classes or [], split_names(method))
     network = open_backbone(str(backbone), weights, stride, "float32")
     if photographs:
@@ -212,6 +220,7 @@ def explain(
                 target=classes[0] if classes else None,
                 center_logits=bool(center_logits),
                 formats=split_names(formats) or ["mp4"],
+                rerun=rerun,
                 track=track,
             )
         except VideoError as error:  # the others are none the worse

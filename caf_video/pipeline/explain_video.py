@@ -19,7 +19,7 @@ from caf_video.models.backbones import Backbone
 from caf_video.pipeline.explain_images import class_name, class_number, share_text
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.results import output_folder, result_names, write_json, write_npz
-from caf_video.rendering import MOVING, Footer, heat_over, moving_writer, overlay
+from caf_video.rendering import MOVING, Footer, Recording, heat_over, moving_writer, overlay
 
 FRAMES_AT_ONCE = 16
 
@@ -58,6 +58,7 @@ def explain_video(
     target: str | None = None,
     center_logits: bool = False,
     formats: Sequence[str] = ("mp4",),
+    rerun: Path | None = None,
     track: Track = quietly,
 ) -> ExplainedVideo:
     """Where a pretrained classifier looks in every n-th frame of a video (Eq. 1; of a class Eq. 2).
@@ -79,6 +80,8 @@ def explain_video(
         target: Name or number of a class: the filters are that class's.
         center_logits: Of a class: as of `explain`.
         formats: Of the overlay: "mp4", "gif", "webp".
+        rerun: Also write a recording for the viewer of rerun.io: frames, heat, its lines, and the
+            share of the class told, over the seconds of the video.
 
     Raises:
         CafVideoError: The video cannot be read, or the results not be written; says why.
@@ -95,6 +98,7 @@ def explain_video(
     name = result_names([(video.stem, video)], folder)[0]
     overlays = [folder / f"{name}.{one}" for one in dict.fromkeys(formats)]
     require_ours(*overlays, *(folder / f"{name}{suffix}" for suffix in (".npz", ".json")))
+    recording = None if rerun is None else Recording(rerun)  # now, and not after the work
     backbone.to(device())
     # The trunk runs below, once; what is explained starts with its feature maps.
     rest = nn.Sequential(nn.Identity(), backbone.tail)
@@ -117,11 +121,18 @@ def explain_video(
         writers = [moving_writer(path, fps=info.fps / every, ours=True) for path in overlays]
         for writer in writers:
             stack.enter_context(writer)
+        if recording is not None:
+            stack.enter_context(recording)
 
-        def draw(batch: list[Frame], heat: np.ndarray, words: list[str]) -> None:
-            for (index, frame), of_frame, told in zip(batch, heat, words, strict=True):
-                canvas[: info.height] = overlay(frame, heat_over(of_frame, frame.shape[:2]))
+        def draw(batch: list[Frame], heat: np.ndarray, words: list[tuple[str, float]]) -> None:
+            for (index, frame), of_frame, (told, share) in zip(batch, heat, words, strict=True):
+                heated = heat_over(of_frame, frame.shape[:2])
+                canvas[: info.height] = overlay(frame, heated)
                 canvas[info.height :] = footer.under(f"{times[index]:.2f} s", told)
+                if recording is not None:
+                    recording.frame(f"{video.name}/frame", times[index], frame)
+                    recording.heat(f"{video.name}/frame/heat", times[index], heated)
+                    recording.value(f"{video.name}/share of the class", times[index], share)
                 for writer in writers:
                     writer.write(canvas)
 
@@ -146,7 +157,10 @@ def explain_video(
             indices += [index for index, _ in batch]
             heat = solution.filters.abs().cpu().numpy()
             words = [
-                f"{class_name(backbone, shown)} {share_text(of_frame[shown])}"
+                (
+                    f"{class_name(backbone, shown)} {share_text(of_frame[shown])}",
+                    float(of_frame[shown]),
+                )
                 for of_frame in shares
                 for shown in [int(of_frame.argmax()) if number is None else number]
             ]

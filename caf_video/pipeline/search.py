@@ -1,6 +1,7 @@
 """query ─► the moments of an index that resemble it, and why: a page, JSON, clips cut out."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from caf_video.rendering import (
     Chart,
     PageFilm,
     PageMatch,
+    Recording,
     SearchPage,
     VideoWriter,
     line_chart,
@@ -65,6 +67,7 @@ def search(
     top: int = 10,
     exclude_session: bool = False,
     timeline: bool = False,
+    rerun: Path | None = None,
     run_folder: Path | None = None,
     videos: Path | None = None,
     track: Track = quietly,
@@ -78,6 +81,8 @@ def search(
         top: How many moments.
         exclude_session: Leave out what is of the query's own session.
         timeline: Also draw the similarity along each drive, and cut the moments out as clips.
+        rerun: Also write a recording for the viewer of rerun.io: frames, heat and its lines, the
+            influence of frames and the similarity along each drive, over the seconds of the drives.
         run_folder: The run, if it is not where the index says.
         videos: Where the videos are, if they are not where the index says.
         track: Shows how far it is.
@@ -87,12 +92,16 @@ def search(
             not ours.
     """
     require_ours(out / "search.json")
+    recording = None if rerun is None else Recording(rerun)  # now, and not after the work
     folder = PageFolder(out, "caf-video search")
     opened = SearchIndex(index, run_folder)
     found = opened.ask(query, top=top, exclude_session=exclude_session)
     moved = [relocated(match.clip, videos) for match in found.matches]
     clips = _cut(folder.folder, moved, track) if timeline else [""] * len(moved)
-    pairs = _pairs(folder, opened, found, moved, clips, track)
+    with nullcontext() if recording is None else recording:
+        pairs = _pairs(folder, opened, found, moved, clips, recording, track)
+        if recording is not None:
+            _record_similarity(opened, _timelines(opened, found)[1], recording)
     charts, drives = _timelines(opened, found) if timeline else ([], [])
     write_json(folder.folder / "search.json", _record(opened, found, clips, drives))
     write_search_page(folder.page, _page(opened, found, pairs, charts))
@@ -114,6 +123,7 @@ def _pairs(
     found: Found,
     moved: Sequence[Clip],
     clips: Sequence[str],
+    recording: Recording | None,
     track: Track,
 ) -> list[PageMatch]:
     """Query and match side by side, each under its own attention and under the pair's."""
@@ -146,6 +156,16 @@ def _pairs(
             times = opened.moments.times_seconds[match.position]
             times = found.times_seconds if letter == "q" else times
             influence = frame_influence(model, maps)[0].cpu().numpy()
+            if recording is not None:
+                entity = f"match {place + 1}/" + ("query" if letter == "q" else clip.path.name)
+                for step, seconds in enumerate(times.tolist()):
+                    recording.frame(f"{entity}/frame", seconds, frames[step])
+                    for mode, heat in zip(("attention", "alike", "unlike"), heats, strict=True):
+                        recording.heat(
+                            f"{entity}/frame/{mode}", seconds, heat.heatmaps[step],
+                            maximum=heat.maximum,
+                        )  # fmt: skip
+                    recording.value(f"{entity}/influence", seconds, influence[step])
             films.append(
                 PageFilm(
                     one.clip_id, names, size,
@@ -159,6 +179,16 @@ def _pairs(
             facts["class"] = clip.label
         pairs.append(PageMatch(clip.clip_id, facts, films[0], films[1], cut))
     return pairs
+
+
+def _record_similarity(
+    opened: SearchIndex, drives: Sequence[dict[str, Any]], recording: Recording
+) -> None:
+    for drive in drives:
+        name, values = _similarity(opened, np.array(drive["distance"]))
+        entity = f"{name}/{Path(drive['video']).name}"
+        for seconds, value in zip(drive["middle_seconds"], values.tolist(), strict=True):
+            recording.value(entity, seconds, value)
 
 
 def told_times(clip: Clip) -> str:

@@ -26,6 +26,7 @@ from caf_video.files import only_one
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
+from caf_video.pipeline.training_strips import TrainingStrips
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
 from caf_video.shards import is_first_process
@@ -36,6 +37,7 @@ from caf_video.training import (
     RETRIEVAL,
     ClassifierModule,
     EmbeddingModule,
+    EpochPictures,
     FeatureDataModule,
     ImageDataModule,
     RunFolder,
@@ -54,7 +56,7 @@ _SHARED = {
     *("data", "model", "optimizer", "trainer", "logger"),
 }
 KNOWN = {
-    RECURRENT: _SHARED | {"features", "loss"},
+    RECURRENT: _SHARED | {"features", "loss", "strips_every"},
     RETRIEVAL: _SHARED | {"root", "loss"},
     CLASSIFIER: _SHARED | {"root"},
 }
@@ -104,6 +106,7 @@ def _train(
             data,
             make_trainer=build(config, "trainer"),
             loggers=list(build(config, "logger").values()),
+            callbacks=_strips(choices, data, module, run.path),
             progress_bar=choices["progress_bar"],
         )
     except Interrupted:
@@ -114,6 +117,22 @@ def _train(
     references = {module.metric: {"chance": _chance(choices, data)}} if data.validates else {}
     write_image(run.path / "curves.png", curves(run.path, references))
     return run.path
+
+
+def _strips(
+    choices: Mapping[str, Any],
+    data: FeatureDataModule | ImageDataModule,
+    module: TrainingModule,
+    run_folder: Path,
+) -> list[EpochPictures]:
+    """What draws clips of validation every `strips_every` epochs; nothing where it is 0."""
+    every = choices.get("strips_every", 0)
+    if not isinstance(every, int) or every < 0:
+        raise InputError(f"strips_every is {every!r}: wanted a number of epochs, 0 for no strips")
+    if not every or not isinstance(data, FeatureDataModule):
+        return []
+    draw = TrainingStrips(choices["features"], data.clips["val"], module.model, run_folder)
+    return [EpochPictures(every, draw)]
 
 
 def curves(run_folder: Path, references: Mapping[str, Mapping[str, float]]) -> Any:

@@ -1,6 +1,6 @@
 """Pictures from arrays: overlay, contours, clip strip, contact sheet, video, curves, report.
 
-Imports: nothing of ours; PIL, matplotlib, contourpy, jinja2, av and cv2 from outside.
+Imports: nothing of ours; PIL, matplotlib, contourpy, jinja2, av, cv2 and rerun from outside.
 Law: never changes a number. A heatmap is rescaled for display alone, and the legend says so.
 """
 
@@ -20,6 +20,7 @@ from caf_video.rendering.look_sheet import LookCell, LookRow, look_sheet
 from caf_video.rendering.overlay import overlay
 from caf_video.rendering.page_charts import Chart, line_chart
 from caf_video.rendering.panels import Panel, panel_sheet
+from caf_video.rendering.recording import Recording
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
 from caf_video.rendering.run_page import FigureTable, PageClip, RunPage, write_run_page
 from caf_video.rendering.scale import heat_over, scaled_to_width
@@ -70,6 +71,7 @@ __all__ = [
     "VideoWriter",
     "bar_chart",
     "clip_strip",
+    "Recording",
     "contact_sheet",
     "draw_box",
     "film_width",

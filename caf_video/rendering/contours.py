@@ -36,6 +36,14 @@ def lines_over(
     return opacity
 
 
+def contour_lines(
+    heatmap: NDArray[np.floating], highest: float, levels: tuple[float, ...]
+) -> list[NDArray[np.float64]]:
+    """The same as polygons that close, (corners, 2), x and y in pixels."""
+    lines = _lines(heatmap, highest, levels, inset=0.0)
+    return [line[:, 0] / 2**_SHIFT for line in lines]
+
+
 def paint_lines(
     picture: NDArray[np.uint8], opacity: NDArray[np.uint8], rows: slice
 ) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from caf_video.training.checkpoint import (
 )
 from caf_video.training.clip_data import FeatureDataModule
 from caf_video.training.clip_maps import ClipMaps
+from caf_video.training.epoch_pictures import EpochPictures
 from caf_video.training.image_data import ImageDataModule
 from caf_video.training.image_description import ImageDescription
 from caf_video.training.image_pixels import ImagePixels
@@ -44,6 +45,7 @@ __all__ = [
     "ClipMaps",
     "ClipRun",
     "EmbeddingModule",
+    "EpochPictures",
     "EvaluationBatches",
     "FeatureDataModule",
     "ImageDataModule",

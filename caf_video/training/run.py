@@ -198,6 +198,7 @@ def train_run(
     *,
     make_trainer: Callable[..., pl.Trainer],
     loggers: Sequence[Logger] = (),
+    callbacks: Sequence[pl.Callback] = (),
     progress_bar: bool = True,
 ) -> None:
     """Train a network into a run's folder, or go on where it stopped.
@@ -211,6 +212,7 @@ def train_run(
         data: What it trains on.
         make_trainer: `pl.Trainer` with its settings; called with those that a run needs.
         loggers: Beside metrics.csv.
+        callbacks: Beside those of every run.
         progress_bar: Show one.
 
     Raises:
@@ -254,7 +256,7 @@ def train_run(
             trainer = make_trainer(
                 default_root_dir=run.path,
                 logger=[MetricsFile(run.path, resume_step=run.step), *loggers],
-                callbacks=[checkpoints, *bar],
+                callbacks=[checkpoints, *bar, *callbacks],
                 plugins=[*plugins, WholeCheckpoints()],
                 enable_progress_bar=progress_bar and terminal,
                 enable_model_summary=False,

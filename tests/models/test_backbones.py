@@ -481,3 +481,18 @@ def test_the_centre_of_a_resized_frame_can_be_taken(generator: torch.Generator) 
     assert torch.equal(smaller, backbone.preprocessing((48, 64))(frame)[:, :, 8:40, 16:48])
     with pytest.raises(InputError, match=r"\(64, 32\) has no centre of \(48, 48\)"):
         backbone.preprocessing((48, 48), resized=(64, 32))
+
+
+def test_a_backbone_called_as_a_network_runs_every_layer_once() -> None:
+    torch.manual_seed(0)
+    backbone = load_backbone("resnet18", weights="none")
+    images = torch.rand(5, 3, 256, 256)
+    runs = []
+    handle = backbone.trunk[0].register_forward_hook(lambda *_: runs.append(1))
+    backbone.features(images)
+    assert len(runs) > 1  # the parts that memory likes
+    runs.clear()
+    logits = backbone(images)
+    assert len(runs) == 1
+    handle.remove()
+    torch.testing.assert_close(logits, backbone.head(backbone.features(images)))

@@ -13,7 +13,7 @@ from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline.explain_video import explain_video, frames_between
-from caf_video.rendering import Footer, VideoWriter
+from caf_video.rendering import Footer, Recording, VideoWriter
 from caf_video.rendering.style import INK
 
 HEIGHT, WIDTH = 64, 128
@@ -161,3 +161,26 @@ def test_time_and_class_can_be_read_under_frames_of_any_width(width: int) -> Non
     assert changed.max() < footer.height * 0.6
     ink = np.nonzero((np.abs(first - INK).sum(axis=2) < 60).any(axis=1))[0]
     assert ink.max() - ink.min() >= 0.6 * max(11, width / 64)
+
+
+@pytest.mark.filterwarnings("ignore::caf_video.attention.AttentionWarning")
+def test_a_recording_has_each_frame_its_heat_and_its_share_at_its_time(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rerun")
+    told: list[tuple[str, float]] = []
+    keep = Recording._log
+
+    def log(self: Recording, entity: str, seconds: float, what: object) -> None:
+        told.append((entity, seconds))
+        keep(self, entity, seconds, what)
+
+    monkeypatch.setattr(Recording, "_log", log)
+    path = tmp_path / "out.rrd"
+    explain_video(video, tmp_path / "out", backbone=LooksLeft(), every=5, rerun=path)  # type: ignore[arg-type]
+    assert path.stat().st_size > 0
+    entities = ("frame", "frame/heat", "frame/heat/lines", "share of the class")
+    for entity in entities:
+        seconds = [at for name, at in told if name == f"drive.mp4/{entity}"]
+        assert seconds == pytest.approx([0.0, 0.5, 1.0, 1.5])
+    assert len(told) == 4 * len(entities)

@@ -22,7 +22,7 @@ from caf_video.pipeline.ask import SearchIndex
 from caf_video.pipeline.index import Windows, index_moments
 from caf_video.pipeline.moments import MomentIndex
 from caf_video.pipeline.search import cut_clip, search
-from caf_video.rendering import VideoWriter
+from caf_video.rendering import Recording, VideoWriter
 
 BRIGHT = 200
 
@@ -231,3 +231,27 @@ def test_frames_that_are_made_from_later_ones_are_never_cut_off_from_them(tmp_pa
             frames = video.read(range(stop - 10)).astype(int)
         assert np.abs(frames - source[10:stop]).max() < (1 if copied[-1] else 8)
     assert copied[-1] and not all(copied)
+
+
+def test_a_recording_has_the_pair_the_influence_and_the_similarity_along_each_drive(
+    drives, monkeypatch
+) -> None:
+    pytest.importorskip("rerun")
+    folder, paths = drives
+    told = []
+    keep = Recording._log
+    monkeypatch.setattr(
+        Recording, "_log", lambda self, *what: (told.append(what), keep(self, *what))
+    )
+    query = Clip("q", paths[0], "", 2.0, 4.0)
+    search(query, folder / "i", folder / "s", top=1, rerun=folder / "s.rrd")
+    assert (folder / "s.rrd").stat().st_size > 0
+    for side in ("match 1/query", "match 1/b.mp4"):
+        times = [at for entity, at, _ in told if entity == f"{side}/influence"]
+        assert len(times) > 1
+        for mode in ("attention", "alike", "unlike"):
+            assert [at for entity, at, _ in told if entity == f"{side}/frame/{mode}"] == times
+    along = [
+        at for entity, at, _ in told if entity.endswith(("similarity/b.mp4", "distance/b.mp4"))
+    ]
+    assert along == pytest.approx(np.arange(1, 9.01, 0.5))  # the middle of every window
