@@ -125,7 +125,8 @@ def test_columns_of_other_names_are_kept(tmp_path: Path) -> None:
         (HEADER + "a,x,left\n", "line 2: 3 cells, but the header has 7"),
         (HEADER + "a,x,left,,,,,,\n", "line 2: 9 cells, but the header has 7"),
         (HEADER + '"a\nb",x,left,,,,\n', r"line 2: clip_id 'a\nb' holds a control character"),
-        (HEADER + "a,x\0,left,,,,\n", "path 'x\\x00' holds a control character"),
+        (HEADER + "a,x\x07,left,,,,\n", "path 'x\\x07' holds a control character"),
+        (HEADER + "a,x\0,left,,,,\n", "line 2: a null character"),
         (HEADER + "b,x,left,,,,\n\n\na,x,l,9,1,,\n", "line 5: end 1.0 s is before start 9.0 s"),
         (HEADER + '"b",x,"left\n', "line 2: not CSV: unexpected end of data"),
         (
