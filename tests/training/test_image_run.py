@@ -223,7 +223,7 @@ def test_where_clips_are_wanted_it_is_refused_with_advice(runs) -> None:
 def test_a_network_that_is_not_the_one_described_is_refused(runs, tmp_path) -> None:
     checkpoint = torch.load(last_of(runs["gap"][0]), weights_only=True)
     for changes, told in (
-        ({"outputs": 4}, "size mismatch"),
+        ({"outputs": 4}, "no weight has the size outputs=4"),
         ({"backbone": "resnet19"}, "no backbone 'resnet19'"),
         ({"colour": "red"}, "unexpected keyword"),
     ):
