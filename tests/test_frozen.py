@@ -11,6 +11,7 @@ CHANGING = {
     "attention/cutting/evidence.py Evidence",
     "attention/cutting/hooks.py Lookers",
     "data/events/events.py EventList",
+    "files.py _Record",
 }
 
 

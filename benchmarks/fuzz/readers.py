@@ -289,7 +289,7 @@ def _stores(root: Path, made: dict[str, Reader]) -> None:
     maps = torch.arange(3 * 4 * 6, dtype=torch.float32).reshape(3, 1, 4, 2, 3)
     places = torch.arange(3).reshape(3, 1)
     store.write(ClipFeatures("a", maps, places, places / 10), "key", event="e")
-    (clip,) = (root / "store" / "clips").glob("*.safetensors")
+    (clip,) = (root / "store" / "clips").rglob("*.safetensors")
     made["stored clip"] = Reader([clip], lambda: _clip(root / "store", "a"), sealed=True)
     described = root / "store" / "store.json"
     made["store.json"] = Reader([described], lambda: _clip(root / "store", "a"), sealed=True)
