@@ -23,6 +23,14 @@ study = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the table, the record and pictures.")]
+OfRun = Annotated[
+    Path | None, typer.Option(help="Folder of a training run, of images or of clips.")
+]
+SetOfImages = Annotated[
+    str | None, typer.Option(help="Of networks of images: the set, see `localize`.")
+]
+Root = Annotated[Path | None, typer.Option(help="Folder of the data set.")]
+Lists = Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")]
 
 
 @study.command()
@@ -104,7 +112,7 @@ def constraints(
     root: Annotated[Path, typer.Option(help="Folder of the data set.")],
     backbone: Annotated[str, typer.Option(help="A pretrained classifier.")] = "resnet50",
     weights: Weights = "default",
-    metadata: Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")] = None,
+    metadata: Lists = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     count: Annotated[
         int, typer.Option(help="Photographs with one object, and as many with two.", min=1)
@@ -192,18 +200,14 @@ def timing(
 
 @study.command()
 def sanity(
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of a training run, of images or of clips.")
-    ] = None,
+    model: OfRun = None,
     backbone: Annotated[
         str | None, typer.Option(help="Without --model: a pretrained classifier.")
     ] = None,
     weights: Weights = "default",
-    dataset: Annotated[
-        str | None, typer.Option(help="Of networks of images: the set, see `localize`.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")] = None,
+    dataset: SetOfImages = None,
+    root: Root = None,
+    metadata: Lists = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     count: Annotated[int, typer.Option(help="Images or clips, spread over it.", min=2)] = 16,
     seeds: Annotated[int, typer.Option(help="Draws of the random weights.", min=1)] = 3,
@@ -228,18 +232,14 @@ def sanity(
 
 @study.command()
 def faithfulness(
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of a training run, of images or of clips.")
-    ] = None,
+    model: OfRun = None,
     backbone: Annotated[
         str | None, typer.Option(help="Without --model: a pretrained network of images.")
     ] = None,
     weights: Weights = "default",
-    dataset: Annotated[
-        str | None, typer.Option(help="Of networks of images: the set, see `localize`.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder of the data set.")] = None,
-    metadata: Annotated[Path | None, typer.Option(help="Of wsol: folder of its lists.")] = None,
+    dataset: SetOfImages = None,
+    root: Root = None,
+    metadata: Lists = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     count: Annotated[int, typer.Option(help="Images or clips that query, at most.", min=2)] = 200,
     mosaics: Annotated[
