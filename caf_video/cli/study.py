@@ -243,33 +243,40 @@ def faithfulness(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     count: Annotated[int, typer.Option(help="Images or clips that query, at most.", min=2)] = 200,
     mosaics: Annotated[
-        int, typer.Option(help="Mosaics of images of the split; 0: none. Clips have none.", min=0)
+        int, typer.Option(help="Mosaics of four images or clips of the split; 0: none.", min=0)
     ] = 200,
     seed: Annotated[int, typer.Option(help="Of mosaics, resamples and the random row.")] = 0,
     folder: Out = Path("runs/study"),
 ) -> None:
     """Is attention true on images or clips of your own, where nobody knows the evidence?
 
-    Retrieval with the hottest cells masked, beside cells at random; and mosaics of four images,
-    queried by a crop of one: how much of the heat lies where the query is.
+    Retrieval with the hottest cells masked, beside cells at random; and mosaics of four images or
+    clips, queried by a crop of one: how much of the heat lies where the query is.
     """
+    from caf_video.pipeline.study.clip_mosaics import heat_of_clip_mosaics, why_no_clip_mosaics
     from caf_video.pipeline.study.faithfulness import NAME, study_faithfulness
-    from caf_video.pipeline.study.mosaics import heat_of_mosaics
+    from caf_video.pipeline.study.mosaics import heat_of_mosaics, why_no_mosaics
     from caf_video.pipeline.study.queries import clip_queries, picture_queries
     from caf_video.pipeline.study.sanity import spread
     from caf_video.pipeline.study.written import prepare
 
     prepare(folder, NAME)  # now, and not after the work
     opened = _of_clips_or_images(model, backbone, weights, dataset, root, metadata)
-    explained = None
+    explained, reason = None, ""
     if not isinstance(opened, tuple):
         queries = clip_queries(opened, split=split, count=count, track=track)
+        if mosaics and not (reason := why_no_clip_mosaics(opened, split)):
+            explained = heat_of_clip_mosaics(
+                opened, split=split, count=mosaics, seed=seed, track=track
+            )
     else:
         network, images = opened
         of_split = images.split(split)
         queries = picture_queries(network, spread(of_split, count), images.label_names)
-        if mosaics:
+        if mosaics and not (reason := why_no_mosaics([image.label for image in of_split])):
             explained = heat_of_mosaics(network, of_split, count=mosaics, seed=seed, track=track)
+    if reason:
+        out.print(f"Without mosaics: {reason}.", soft_wrap=True)
     _finish([study_faithfulness(queries, explained, seed=seed, track=track)], folder)
 
 

@@ -53,7 +53,7 @@ def study_faithfulness(
     seed: int = 0,
     track: Track = quietly,
 ) -> Study:
-    """Masked retrieval and, of pictures, mosaics: every method beside cells at random.
+    """Masked retrieval and mosaics: every method beside cells at random.
 
     Args:
         queries: The samples.
@@ -240,8 +240,8 @@ def _mosaic_notes(mosaics: MosaicHeat) -> list[str]:
     count = len(next(iter(mosaics.energy.values())))
     empty = [f"{_title(row)} {number}" for row, number in mosaics.empty.items() if number]
     return [
-        f"{count} mosaics of four photographs of distinct labels; the query is a mirrored crop of "
-        f"one of them. Chance is {CHANCE:.2f}. Bold: the best.",
+        f"{count} mosaics of {mosaics.made_of} of one of them. Chance is {CHANCE:.2f}. Bold: the "
+        "best.",
         *([f"Maps without any heat, which count as chance: {', '.join(empty)}."] if empty else []),
     ]
 
@@ -259,13 +259,17 @@ def _panel(measures: Mapping[str, tuple[str, bool]], name: str, figures: Figures
 def _sheet(mosaics: MosaicHeat) -> Any:
     rows = []
     for number, (mosaic, heats) in enumerate(mosaics.shown):
-        panels = [Panel(_padded(mosaic.query, mosaic.picture.shape), caption="query")]
+        middle = len(mosaic.picture) // 2  # of a clip one frame is shown
+        picture, query = mosaic.picture[middle], mosaic.query[middle]
+        panels = [Panel(_padded(query, picture.shape), caption="query")]
         for name, heat in heats.items():
             share = mosaics.energy[name][number]
-            heatmap = heat_over(heat, mosaic.picture.shape[:2])
-            panels.append(Panel(mosaic.picture, heatmap, f"{share:.2f} in its quarter"))
+            heatmap = heat_over(heat[middle], picture.shape[:2])
+            panels.append(Panel(picture, heatmap, f"{share:.2f} in its quarter"))
         rows.append(panels)
     note = "Every heatmap over its own maximum."
+    if len(mosaics.shown[0][0].picture) > 1:
+        note = "The middle frame of each, its heatmap over its own maximum."
     return panel_sheet(["", *mosaics.energy], rows, note=note)
 
 

@@ -1,6 +1,6 @@
-"""Query mosaics: four photographs in one, a query that is one of them, and where the heat lies."""
+"""Query mosaics: four photographs or clips in one, asked for one of them; where the heat lies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,19 +27,19 @@ METHODS_OF_PAIRS = (
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """Four photographs of distinct labels, and a query that shows one of them.
+    """Four photographs or clips of distinct labels, and a query that shows one of them.
 
     Attributes:
-        picture: Of all four, uint8 RGB (2 height, 2 width, 3).
-        query: A mirrored crop of one, (height, width, 3).
+        picture: Of all four, uint8 RGB (t, height, width, 3); t is 1 of photographs.
+        query: A crop of one, the same in every frame, (t, its height, its width, 3).
         quarter: Where that one is: 0 and 1 above, 2 and 3 below, left before right.
-        image_ids: Of the four.
+        places: Of the four among what was drawn from.
     """
 
     picture: NDArray[np.uint8]
     query: NDArray[np.uint8]
     quarter: int
-    image_ids: tuple[str, ...]
+    places: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,48 +51,89 @@ class MosaicHeat:
             heat the CHANCE.
         pointing: By method, whether the maximum lies there, (n,).
         empty: By method, how many maps have no heat.
-        shown: The first mosaics, with the heat of each method on the grid.
+        shown: The first mosaics, with the heat of each method on the grid, (t, h, w).
+        made_of: What was mosaicked and how it was asked for, a sentence.
     """
 
     energy: dict[str, NDArray[np.float64]]
     pointing: dict[str, NDArray[np.float64]]
     empty: dict[str, int]
     shown: list[tuple[Mosaic, dict[str, NDArray[np.float32]]]]
+    made_of: str
+
+
+def why_no_mosaics(labels: Sequence[object]) -> str:
+    """What keeps samples of these labels from being mosaicked; "" where nothing does."""
+    if (count := len(set(labels))) < QUARTERS:
+        return f"a mosaic is of {QUARTERS} distinct labels, and there are {count}"
+    return ""
 
 
 def draw_mosaics(
+    labels: Sequence[object],
+    read: Callable[[int], NDArray[np.uint8]],
+    count: int,
+    quarter_size: tuple[int, int],
+    query_size: tuple[int, int],
+    *,
+    mirrored: bool,
+    seed: int = 0,
+) -> Iterator[Mosaic]:
+    """Mosaics at random.
+
+    Args:
+        labels: Of what is drawn from.
+        read: Frames (t, height, width, 3) of the one at a place, all of one t.
+        count: How many.
+        quarter_size, query_size: (height, width) of each.
+        mirrored: Whether the query is.
+        seed: Of the draw.
+
+    Raises:
+        InputError: There are fewer than four labels.
+    """
+    if reason := why_no_mosaics(labels):
+        raise InputError(reason)
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        chosen: dict[object, int] = {}
+        for place in generator.permutation(len(labels)).tolist():
+            chosen.setdefault(labels[place], place)
+            if len(chosen) == QUARTERS:
+                break
+        frames = [read(place) for place in chosen.values()]
+        quarters = [_resized(one, quarter_size) for one in frames]
+        rows = [np.concatenate(quarters[first : first + 2], axis=2) for first in (0, 2)]
+        quarter = int(generator.integers(QUARTERS))
+        source = frames[quarter]
+        sides = [max(1, int(CROP * side)) for side in source.shape[1:3]]
+        top, left = (
+            int(generator.integers(whole - side + 1))
+            for whole, side in zip(source.shape[1:3], sides, strict=True)
+        )
+        query = _resized(source[:, top : top + sides[0], left : left + sides[1]], query_size)
+        if mirrored:
+            query = np.ascontiguousarray(query[:, :, ::-1])
+        yield Mosaic(np.concatenate(rows, axis=1), query, quarter, tuple(chosen.values()))
+
+
+def photograph_mosaics(
     images: Sequence[LabelledImage], count: int, size: tuple[int, int], *, seed: int = 0
 ) -> Iterator[Mosaic]:
-    """Mosaics at random, of quarters of `size` (height, width).
+    """Mosaics of photographs; the query is mirrored, so that no pixel of it is in the mosaic.
 
     Raises:
         InputError: The images have fewer than four labels.
     """
-    if len({image.label for image in images}) < QUARTERS:
-        raise InputError("a mosaic is of four photographs of distinct labels: there are fewer")
-    generator = np.random.default_rng(seed)
-    height, width = size
-    for _ in range(count):
-        chosen: dict[int, LabelledImage] = {}
-        for place in generator.permutation(len(images)):
-            chosen.setdefault(images[place].label, images[place])
-            if len(chosen) == QUARTERS:
-                break
-        frames = [read_image(image.path) for image in chosen.values()]
-        quarters = [_resized(frame, size) for frame in frames]
-        picture = np.concatenate(
-            [np.concatenate(quarters[:2], axis=1), np.concatenate(quarters[2:], axis=1)]
-        )
-        quarter = int(generator.integers(QUARTERS))
-        source = frames[quarter]
-        sides = [max(1, int(CROP * side)) for side in source.shape[:2]]
-        top, left = (
-            int(generator.integers(whole - side + 1))
-            for whole, side in zip(source.shape[:2], sides, strict=True)
-        )
-        crop = source[top : top + sides[0], left : left + sides[1]]
-        query = np.ascontiguousarray(_resized(crop, size)[:, ::-1])
-        yield Mosaic(picture, query, quarter, tuple(i.image_id for i in chosen.values()))
+    return draw_mosaics(
+        [image.label for image in images],
+        lambda place: read_image(images[place].path)[None],
+        count,
+        size,
+        size,
+        mirrored=True,
+        seed=seed,
+    )
 
 
 def heat_of_mosaics(
@@ -114,7 +155,7 @@ def heat_of_mosaics(
     """
     tail, _ = embedding_tail(network)
     height, width = network.size
-    mosaics = draw_mosaics(images, count, network.size, seed=seed)
+    mosaics = photograph_mosaics(images, count, network.size, seed=seed)
     maps, embeddings, quarters = [], [], []
     first: list[Mosaic] = []
     batch: list[Mosaic] = []
@@ -126,53 +167,69 @@ def heat_of_mosaics(
         if len(first) < shown:
             first.append(mosaic)
         if len(batch) == AT_ONCE or number == count:
-            pictures, queries = [m.picture for m in batch], [m.query for m in batch]
+            pictures, queries = [m.picture[0] for m in batch], [m.query[0] for m in batch]
             maps.append(last_maps(network, pictures, (2 * height, 2 * width)))
             with torch.no_grad():
                 embeddings.append(tail(last_maps(network, queries, network.size)))
             batch = []
-    reference, where = torch.cat(embeddings), torch.tensor(quarters)
+    reference = torch.cat(embeddings)
     center = reference.mean(dim=0)
     parts = list(zip(maps, reference.split(AT_ONCE), strict=True))
-    energy, pointing, empty, heats = {}, {}, {}, {}
+    heats = {}
     for method in (METHODS[name] for name in METHODS_OF_PAIRS):
         found = [
             method.of_pictures(tail, part, Given(reference=of, center=center)) for part, of in parts
         ]
-        heat = torch.cat(found).float().cpu()
-        heat = heat.abs() if method.filters else heat.clamp(min=0)
-        energy[method.name], pointing[method.name] = (
-            one.double().numpy() for one in in_quarter(heat, where)
-        )
-        empty[method.name] = int((heat.flatten(1).sum(dim=1) == 0).sum())
-        heats[method.name] = heat[: len(first)].numpy()
-    return MosaicHeat(
-        energy,
-        pointing,
-        empty,
-        [(m, {name: heat[row] for name, heat in heats.items()}) for row, m in enumerate(first)],
+        heat = torch.cat(found)[:, None].float().cpu()
+        heats[method.name] = heat.abs() if method.filters else heat.clamp(min=0)
+    return mosaic_heat(
+        heats, quarters, first, "four photographs of distinct labels; the query is a mirrored crop"
     )
 
 
+def mosaic_heat(
+    heats: Mapping[str, Tensor], quarters: Sequence[int], first: Sequence[Mosaic], made_of: str
+) -> MosaicHeat:
+    """What is in the right quarters.
+
+    Args:
+        heats: By method, nowhere negative, (n, t, h, w).
+        quarters: Where the query is, n of them.
+        first: The first mosaics, which are shown.
+        made_of: As of MosaicHeat.
+    """
+    where = torch.tensor(quarters)
+    energy, pointing, empty = {}, {}, {}
+    for name, heat in heats.items():
+        energy[name], pointing[name] = (one.double().numpy() for one in in_quarter(heat, where))
+        empty[name] = int((heat.flatten(1).sum(dim=1) == 0).sum())
+    shown = [
+        (mosaic, {name: heat[row].numpy() for name, heat in heats.items()})
+        for row, mosaic in enumerate(first)
+    ]
+    return MosaicHeat(energy, pointing, empty, shown, made_of)
+
+
 def in_quarter(heat: Tensor, quarter: Tensor) -> tuple[Tensor, Tensor]:
-    """The share of heat (n, h, w) in the quarters (n,), and whether the maximum lies there.
+    """The share of heat (n, t, h, w) in the quarters (n,), and whether the maximum lies there.
 
     Of heat that is nowhere the share is CHANCE, and no maximum lies anywhere.
 
     Raises:
         InputError: The grid cannot be halved.
     """
-    n, height, width = heat.shape
+    n, _, height, width = heat.shape
     if height % 2 or width % 2:
         raise InputError(f"a grid of {height} x {width} has no quarters: both must be even")
-    halves = heat.view(n, 2, height // 2, 2, width // 2)
-    masses = halves.sum(dim=(2, 4), dtype=torch.float64).flatten(1)
-    tops = halves.amax(dim=(2, 4)).flatten(1)
+    halves = heat.view(n, -1, 2, height // 2, 2, width // 2)
+    masses = halves.sum(dim=(1, 3, 5), dtype=torch.float64).flatten(1)
+    tops = halves.amax(dim=(1, 3, 5)).flatten(1)
     rows, total = torch.arange(n), masses.sum(dim=1)
     share = masses[rows, quarter] / total.where(total > 0, 1.0)
     points = (tops.argmax(dim=1) == quarter) & (total > 0)
     return share.where(total > 0, CHANCE), points
 
 
-def _resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BICUBIC))
+def _resized(frames: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    wanted = size[::-1], Image.Resampling.BICUBIC
+    return np.stack([np.asarray(Image.fromarray(frame).resize(*wanted)) for frame in frames])

@@ -21,9 +21,9 @@ from caf_video.pipeline.study.mosaics import (
     METHODS_OF_PAIRS,
     Mosaic,
     MosaicHeat,
-    draw_mosaics,
     heat_of_mosaics,
     in_quarter,
+    photograph_mosaics,
 )
 from caf_video.pipeline.study.queries import Queries, clip_queries, picture_queries
 
@@ -122,38 +122,40 @@ def test_a_gallery_apart_needs_one_of_the_class_only() -> None:
 
 def test_the_share_of_a_quarter_is_summed_by_hand() -> None:
     heat = torch.arange(16.0).view(1, 4, 4).repeat(4, 1, 1)
-    share, points = in_quarter(heat, torch.arange(4))
+    share, points = in_quarter(heat[:, None], torch.arange(4))
     sums = [0 + 1 + 4 + 5, 2 + 3 + 6 + 7, 8 + 9 + 12 + 13, 10 + 11 + 14 + 15]
     assert share.tolist() == pytest.approx([one / 120 for one in sums])
     assert points.tolist() == [False, False, False, True]
-    share, points = in_quarter(torch.zeros(1, 2, 4), torch.tensor([2]))
+    share, points = in_quarter(torch.zeros(1, 1, 2, 4), torch.tensor([2]))
     assert share.tolist() == [0.25] and points.tolist() == [False]
     with pytest.raises(InputError, match="3 x 4 has no quarters"):
-        in_quarter(torch.ones(1, 3, 4), torch.tensor([0]))
+        in_quarter(torch.ones(1, 1, 3, 4), torch.tensor([0]))
 
 
 def test_a_query_is_a_mirrored_crop_of_what_is_in_its_quarter(flags: Path) -> None:
     images = read_image_set("folder", flags).images
-    mosaics = list(draw_mosaics(images, 12, (40, 80), seed=0))
+    mosaics = list(photograph_mosaics(images, 12, (40, 80), seed=0))
     assert len({mosaic.quarter for mosaic in mosaics}) == 4
     white = 0
     for mosaic in mosaics:
-        assert len({name[:-5] for name in mosaic.image_ids}) == 4  # of four colours
+        names = [images[place].image_id for place in mosaic.places]
+        assert len({name[:-5] for name in names}) == 4  # of four colours
         row, column = divmod(mosaic.quarter, 2)
-        quarter = mosaic.picture[40 * row : 40 * row + 40, 80 * column : 80 * column + 80]
-        name = mosaic.image_ids[mosaic.quarter]
+        picture, query = mosaic.picture[0], mosaic.query[0]
+        quarter = picture[40 * row : 40 * row + 40, 80 * column : 80 * column + 80]
+        name = names[mosaic.quarter]
         np.testing.assert_array_equal(quarter, np.asarray(Image.open(flags / name)))
-        np.testing.assert_array_equal(mosaic.query[20, 20], quarter[20, 70])  # the left is coloured
-        assert mosaic.query.shape == (40, 80, 3)
-        white += mosaic.query[20, -1].min() == 255  # the white left is on the right, if it is there
+        np.testing.assert_array_equal(query[20, 20], quarter[20, 70])  # the left is coloured
+        assert query.shape == (40, 80, 3)
+        white += query[20, -1].min() == 255  # the white left is on the right, if it is there
     assert 0 < white < 12
-    again = list(draw_mosaics(images, 12, (40, 80), seed=0))
+    again = list(photograph_mosaics(images, 12, (40, 80), seed=0))
     assert all(np.array_equal(a.query, b.query) for a, b in zip(mosaics, again, strict=True))
 
 
 def test_fewer_than_four_labels_make_no_mosaic(pictures: Path) -> None:
-    with pytest.raises(InputError, match="four photographs of distinct labels"):
-        next(draw_mosaics(read_image_set("folder", pictures).images, 1, (64, 64)))
+    with pytest.raises(InputError, match="of 4 distinct labels, and there are 3"):
+        next(photograph_mosaics(read_image_set("folder", pictures).images, 1, (64, 64)))
 
 
 class Colours:
@@ -180,7 +182,7 @@ def test_a_centred_pair_finds_the_colour_that_it_is_asked_for(flags: Path) -> No
     grey = [i for i in read_image_set("folder", flags).images if "grey" in i.image_id]
     found = heat_of_mosaics(network, [*images, *grey], count=20, shown=2)
     assert list(found.energy) == list(METHODS_OF_PAIRS)
-    coloured = np.array([m.image_ids[m.quarter][:4] != "grey" for m in drawn(images + grey)])
+    coloured = np.array([m.places[m.quarter] < len(images) for m in drawn(images + grey)])
     # Of a primary colour less the mean of all four nothing else has anything: but for the white.
     assert found.energy["l2-caf-like"][coloured].mean() > 0.9
     assert found.pointing["l2-caf-like"][coloured].mean() > 0.9
@@ -191,19 +193,19 @@ def test_a_centred_pair_finds_the_colour_that_it_is_asked_for(flags: Path) -> No
         share, _ = in_quarter(heat, torch.tensor([mosaic.quarter]))
         assert float(share) == pytest.approx(found.energy["l2-caf-like"][row])
     everything = drawn(images + grey)
-    references = [torch.from_numpy(m.query / 255).mean(dim=(0, 1)).float() for m in everything]
-    picture = torch.from_numpy(everything[0].picture).permute(2, 0, 1)[None] / 255
+    references = [torch.from_numpy(m.query / 255).mean(dim=(0, 1, 2)).float() for m in everything]
+    picture = torch.from_numpy(everything[0].picture).permute(0, 3, 1, 2) / 255
     given = Given(reference=references[0][None], center=torch.stack(references).mean(dim=0))
     by_hand = METHODS["l2-caf-like-mean"].of_pictures(
         network.halves.tail, network.halves.features(picture), given
     )
     torch.testing.assert_close(
-        by_hand[0].numpy(), found.shown[0][1]["l2-caf-like-mean"], rtol=0, atol=1e-4
+        by_hand.numpy(), found.shown[0][1]["l2-caf-like-mean"], rtol=0, atol=1e-4
     )
 
 
 def drawn(images: list[LabelledImage]) -> list[Mosaic]:
-    return list(draw_mosaics(images, 20, (40, 80)))
+    return list(photograph_mosaics(images, 20, (40, 80)))
 
 
 def test_pictures_query_one_another_by_the_angle_of_the_pooled_map(
@@ -244,15 +246,17 @@ def test_mosaics_stand_in_the_table_and_empty_maps_are_told() -> None:
     energy = {name: np.full(2, 0.25) for name in METHODS_OF_PAIRS} | {
         "l2-caf-like": np.array([1.0, 0.5])
     }
-    grey = np.full((4, 4, 3), 90, np.uint8)
-    mosaic = Mosaic(grey, grey[:2, :2], 0, ("a", "b", "c", "d"))
-    shown = [(mosaic, {name: np.ones((2, 2), np.float32) for name in energy})]
+    grey = np.full((3, 4, 4, 3), 90, np.uint8)
+    mosaic = Mosaic(grey, grey[:, :2, :2], 0, (0, 1, 2, 3))
+    shown = [(mosaic, {name: np.ones((3, 2, 2), np.float32) for name in energy})]
     points, empty = {name: np.zeros(2) for name in energy}, {"l2-caf-like": 0, "similarity": 2}
-    heat = MosaicHeat(energy, points, empty, shown)
+    heat = MosaicHeat(energy, points, empty, shown, "four clips; the query is a crop")
     study = study_faithfulness(queries_by_hand(), heat)
     row = study.tables[1].rows[0]
     assert row[0] == "L2-CAF of a pair, centred" and row[1].startswith("**0.750 [0.500, 1.000]")
-    assert "Decomposition of the similarity 2." in study.tables[1].notes[1]
+    told = study.tables[1].notes
+    assert "2 mosaics of four clips; the query is a crop of one of them." in told[0]
+    assert "Decomposition of the similarity 2." in told[1]
 
 
 def test_the_command_prints_its_table_line_by_line(
@@ -267,6 +271,7 @@ def test_the_command_prints_its_table_line_by_line(
     printed = capsys.readouterr().out.splitlines()
     assert "## Masked retrieval" in printed
     assert any(line.startswith("| Random cells |") for line in printed)
+    assert "Without mosaics: a mosaic is of 4 distinct labels, and there are 3." in printed
     record = json.loads((folder / "faithfulness.json").read_text())
     assert record["masked"]["l2-caf"]["deletion_zeros"]["count"] == 7
     assert not (folder / "faithfulness-mosaics.png").exists()
