@@ -49,6 +49,7 @@ def masked_curves(
     nearest_correct: Callable[[Tensor], Tensor],
     *,
     insertion: bool = False,
+    reference: Tensor | None = None,
     shares: tuple[float, ...] = SHARES,
 ) -> MaskedCurves:
     """Mask cells of (t, h, w) in the order of a map's heat, the hottest first.
@@ -62,6 +63,7 @@ def masked_curves(
             untouched, is of its class, bool (n,); or the answers to q such questions, (n, q).
         insertion: Begin with all masked, and let the hottest cells come back first: the shares are
             then of the cells that are back.
+        reference: Embeddings (n, d) that the cosine is to; None: those of the untouched maps.
         shares: Where the curve is taken, ascending, from 0 to 1.
 
     Raises:
@@ -78,11 +80,11 @@ def masked_curves(
     count = rank[0].numel()
     cosine, correct = [], []
     with torch.no_grad():
-        untouched = head(maps)
+        reference = head(maps) if reference is None else reference.to(maps.device)
         for share in shares:
             hottest = (rank < round(share * count))[:, :, None]  # (n, t, 1, h, w)
             masked = ~hottest if insertion else hottest
             embeddings = head(torch.where(masked, filling, maps))
-            cosine.append(cosine_similarity(embeddings.double(), untouched.double(), dim=1).cpu())
+            cosine.append(cosine_similarity(embeddings.double(), reference.double(), dim=1).cpu())
             correct.append(nearest_correct(embeddings).cpu())
     return MaskedCurves(shares, torch.stack(cosine, dim=1), torch.stack(correct, dim=1))

@@ -16,13 +16,13 @@ from caf_video.pipeline.opened import clips_of, open_features, run_backbone
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.study.clip_rows import mean_training_embedding
 from caf_video.pipeline.study.mosaics import (
-    METHODS_OF_PAIRS,
     Mosaic,
     MosaicHeat,
     draw_mosaics,
     mosaic_heat,
     why_no_mosaics,
 )
+from caf_video.pipeline.study.queries import METHODS_OF_PAIRS
 from caf_video.training import ClipRun
 
 AT_ONCE = 8  # clips

@@ -38,9 +38,20 @@ MASKED = {
     "recall_zeros": ("R@1 −10 %, zeros", True),
     "recall_mean": ("R@1 −10 %, mean map", True),
 }
+PAIRED = {
+    "deletion_zeros": ("deletion, zeros", True),
+    "deletion_mean": ("deletion, mean map", True),
+    "insertion_zeros": ("insertion, zeros", False),
+    "insertion_mean": ("insertion, mean map", False),
+}
 CORNERS = "corners"
 MOSAIC = {"energy": ("energy in its quarter", False), "pointing": ("pointing", False)}
 PICTURED = ("deletion_zeros", "insertion_zeros", "same_zeros")
+
+_PAIR_NOTE = (
+    "Areas under the cosine to the nearest untouched other, whose embedding methods of pairs are "
+    "given. What made the two alike, masked first, leaves the least."
+)
 
 Measured = dict[str, dict[str, PerClip]]  # by row, by measure
 Figures = dict[str, dict[str, Interval | None]]
@@ -61,12 +72,16 @@ def study_faithfulness(
         seed: Of the resamples and the random row.
         track: Shows how far it is.
     """
-    rows = {**queries.heat, **_orders(queries, seed)}
+    orders = _orders(queries, seed)
+    rows, pair_rows = queries.heat | orders, queries.pair_heat | orders
     measured: Measured = {}
+    of_pairs: Measured = {}
     for name, heat in track(rows.items(), description="Masking", total=len(rows)):
         measured[name] = _masked(heat, queries)
+    for name, heat in track(pair_rows.items(), description="Masking pairs", total=len(pair_rows)):
+        of_pairs[name] = _masked_pairs(heat, queries)
     bootstrap = PairedBootstrap([len(queries.ids)], seed=seed)
-    masked = _figures(bootstrap, measured)
+    masked, paired = _figures(bootstrap, measured), _figures(bootstrap, of_pairs)
     untouched = queries.nearest(_raw(queries))
     corners = {row: bootstrap.mean([[PerClip.of(corner_heat(heat))]]) for row, heat in rows.items()}
     has_right = _has_right(queries)
@@ -78,6 +93,7 @@ def study_faithfulness(
         "recall@1": recall,
         "with_another_of_their_class": int(has_right.sum()),
         "masked": _plain(masked),
+        "masked_pairs": _plain(paired),
         CORNERS: {row: None if one is None else asdict(one) for row, one in corners.items()},
         "less_than_random": _plain(
             {
@@ -91,7 +107,10 @@ def study_faithfulness(
         ),
     }
     notes = [*_notes(queries, recall, has_right), _corner_note(corners)]
-    tables = [_table("Masked retrieval", MASKED, masked, notes)]
+    tables = [
+        _table("Masked retrieval", MASKED, masked, notes),
+        _table("Masked, asked about the nearest other", PAIRED, paired, [_PAIR_NOTE]),
+    ]
     panels = [_panel(MASKED, name, masked) for name in PICTURED]
     pictures: dict[str, Any] = {}
     if mosaics is not None:
@@ -152,8 +171,7 @@ def _masked(heat: Tensor, queries: Queries) -> dict[str, PerClip]:
         return torch.from_numpy(np.stack(answers, axis=1))
 
     found = {}
-    fillings = {"zeros": torch.zeros(1), "mean": queries.maps.mean(dim=0, keepdim=True)}
-    for filling, values in fillings.items():
+    for filling, values in _fillings(queries).items():
         for way in ("deletion", "insertion"):
             curves = masked_curves(
                 queries.head, queries.maps, heat, values, asked, insertion=way == "insertion"
@@ -164,6 +182,26 @@ def _masked(heat: Tensor, queries: Queries) -> dict[str, PerClip]:
                 found[f"same_{filling}"] = PerClip.of(same)
                 found[f"recall_{filling}"] = PerClip.of(right, has_right)
     return found
+
+
+def _masked_pairs(heat: Tensor, queries: Queries) -> dict[str, PerClip]:
+    def nothing(embeddings: Tensor) -> Tensor:
+        return torch.zeros(len(embeddings), dtype=torch.bool)
+
+    return {
+        f"{way}_{filling}": PerClip.of(
+            masked_curves(
+                queries.head, queries.maps, heat, values, nothing,
+                insertion=way == "insertion", reference=queries.neighbours,
+            ).area
+        )
+        for filling, values in _fillings(queries).items()
+        for way in ("deletion", "insertion")
+    }  # fmt: skip
+
+
+def _fillings(queries: Queries) -> dict[str, Tensor]:
+    return {"zeros": torch.zeros(1), "mean": queries.maps.mean(dim=0, keepdim=True)}
 
 
 def _figures(bootstrap: PairedBootstrap, measured: Measured) -> Figures:

@@ -14,15 +14,16 @@ from caf_video.data.images import LabelledImage, read_image
 from caf_video.errors import InputError
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.progress import Track, quietly
-from caf_video.pipeline.study.queries import AT_ONCE, embedding_tail, last_maps
+from caf_video.pipeline.study.queries import (
+    AT_ONCE,
+    METHODS_OF_PAIRS,
+    embedding_tail,
+    last_maps,
+)
 
 CROP = 0.8  # of the photograph's sides, in the query
 QUARTERS = 4
 CHANCE = 1 / QUARTERS
-METHODS_OF_PAIRS = (
-    *("l2-caf-like", "l2-caf-like-mean", "l2-caf-pair", "grad-cam-cosine", "similarity"),
-    *("l2-caf", "feature-norm"),
-)
 
 
 @dataclass(frozen=True, eq=False)

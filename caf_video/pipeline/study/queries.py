@@ -23,6 +23,10 @@ AT_ONCE = 16
 OF_PICTURES = (
     *("l2-caf", "l2-caf-passed", "retrieval-grad-cam", "retrieval-grad-cam-abs", "feature-norm"),
 )
+METHODS_OF_PAIRS = (
+    *("l2-caf-like", "l2-caf-like-mean", "l2-caf-pair", "grad-cam-cosine", "similarity"),
+    *("l2-caf", "feature-norm"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class Queries:
         gallery_labels: Classes of the gallery.
         in_gallery: Whether the samples are of the gallery, so that one label there is their own.
         heat: Every method's map, by name, nowhere negative, (n, t, h, w).
+        neighbours: Raw embeddings of the nearest others, untouched, (n, d).
+        pair_heat: By method of pairs, what makes each sample resemble its neighbour, as `heat`.
     """
 
     title: str
@@ -51,6 +57,8 @@ class Queries:
     gallery_labels: Sequence[str]
     in_gallery: bool
     heat: dict[str, Tensor]
+    neighbours: Tensor
+    pair_heat: dict[str, Tensor]
 
     def __post_init__(self) -> None:
         if len(self.ids) < 2:
@@ -100,11 +108,20 @@ def picture_queries(
         return (nn.functional.normalize(raw) if normalize else raw).float().cpu()
 
     with torch.no_grad():
-        index = EmbeddingIndex(compared(tail(maps)), ids)
-    heat = {}
-    for method in (METHODS[name] for name in OF_PICTURES):
-        found = method.of_pictures(tail, maps, Given()).float().cpu()[:, None]
-        heat[method.name] = found.abs() if method.filters else found
+        raw = tail(maps)
+    index = EmbeddingIndex(compared(raw), ids)
+
+    def nearest(raw: Tensor) -> NDArray[np.int64]:
+        return index.search(compared(raw), neighbours=1, query_ids=ids).positions[:, 0]
+
+    def heat_of(names: Sequence[str], given: Given) -> dict[str, Tensor]:
+        found = {name: METHODS[name].of_pictures(tail, maps, given) for name in names}
+        return {
+            name: (one.abs() if METHODS[name].filters else one.clamp(min=0))[:, None].float().cpu()
+            for name, one in found.items()
+        }
+
+    neighbours = raw[torch.from_numpy(nearest(raw))]
     labels = [label_names[image.label] for image in images]
     return Queries(
         title=title,
@@ -112,12 +129,12 @@ def picture_queries(
         labels=labels,
         maps=maps[:, None],
         head=lambda filtered: tail(filtered[:, 0]),
-        nearest=lambda raw: index.search(compared(raw), neighbours=1, query_ids=ids).positions[
-            :, 0
-        ],
+        nearest=nearest,
         gallery_labels=labels,
         in_gallery=True,
-        heat=heat,
+        heat=heat_of(OF_PICTURES, Given()),
+        neighbours=neighbours,
+        pair_heat=heat_of(METHODS_OF_PAIRS, Given(reference=neighbours, center=raw.mean(dim=0))),
     )
 
 
@@ -139,10 +156,11 @@ def clip_queries(
     places = np.linspace(0, len(evaluation.clips) - 1, min(count, len(evaluation.clips)))
     clips = [evaluation.clips[place] for place in places.round().astype(int)]
     gallery = evaluation.search.gallery.clips
-    stored = split_maps(open_features(run), clips)
-    parts = stored.split(AT_ONCE)
+    store = open_features(run)
+    parts = split_maps(store, clips).split(AT_ONCE)
     with torch.no_grad():
         maps = torch.cat([run.model.features(part) for part in parts])
+        raw = run.model.head(maps)
     center = mean_training_embedding(run)
     heat = {
         name: torch.cat([method.heat_of_frames(run.model, p, center=center).cpu() for p in parts])
@@ -156,6 +174,20 @@ def clip_queries(
         found = evaluation.search.nearest(rows.cpu(), clips)
         return np.array([position[clip.clip_id] for clip in found.clips])
 
+    others = [gallery[place] for place in nearest(raw)]
+    with torch.no_grad():
+        neighbours = run.model(split_maps(store, others))
+    pairs = list(zip(parts, neighbours.split(AT_ONCE), strict=True))
+    pair_heat = {
+        name: torch.cat(
+            [
+                METHODS[name].heat_of_frames(run.model, part, reference=of, center=center)
+                for part, of in pairs
+            ]
+        ).clamp(min=0)
+        for name in METHODS_OF_PAIRS
+    }
+
     return Queries(
         title=f"recurrent network of {run.folder.name}",
         ids=[clip.clip_id for clip in clips],
@@ -166,4 +198,6 @@ def clip_queries(
         gallery_labels=[clip.label for clip in gallery],
         in_gallery=evaluation.search.in_itself,
         heat=heat,
+        neighbours=neighbours,
+        pair_heat={name: one.cpu() for name, one in pair_heat.items()},
     )

@@ -9,7 +9,8 @@ from caf_video.data.video.reader import VideoReader
 from caf_video.pipeline.opened import SplitClips, open_run
 from caf_video.pipeline.study import clip_mosaics as stage
 from caf_video.pipeline.study.clip_mosaics import heat_of_clip_mosaics, why_no_clip_mosaics
-from caf_video.pipeline.study.mosaics import METHODS_OF_PAIRS, Mosaic, draw_mosaics, in_quarter
+from caf_video.pipeline.study.mosaics import Mosaic, draw_mosaics, in_quarter
+from caf_video.pipeline.study.queries import METHODS_OF_PAIRS
 
 CLIPS = ("left_a", "left_b", "right_a", "stop_c")
 DARKEST = 0  # the place of left_a, whose frames are all darker than those of right_a and stop_c

@@ -18,14 +18,18 @@ from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_b
 from caf_video.pipeline.opened import open_run
 from caf_video.pipeline.study.faithfulness import corner_heat, study_faithfulness
 from caf_video.pipeline.study.mosaics import (
-    METHODS_OF_PAIRS,
     Mosaic,
     MosaicHeat,
     heat_of_mosaics,
     in_quarter,
     photograph_mosaics,
 )
-from caf_video.pipeline.study.queries import Queries, clip_queries, picture_queries
+from caf_video.pipeline.study.queries import (
+    METHODS_OF_PAIRS,
+    Queries,
+    clip_queries,
+    picture_queries,
+)
 
 COLOURS = {"red": (220, 0, 0), "green": (0, 220, 0), "blue": (0, 0, 220), "grey": (90, 90, 90)}
 
@@ -73,6 +77,8 @@ def queries_by_hand(*, in_gallery: bool = True) -> Queries:
         gallery_labels=["one", "one", "other"],
         in_gallery=in_gallery,
         heat={"l2-caf": evidence, "feature-norm": -evidence},
+        neighbours=whole[[1, 0, 1]],
+        pair_heat={"l2-caf-like": evidence, "similarity": -evidence},
     )
 
 
@@ -95,6 +101,29 @@ def test_the_evidence_masked_is_seen_and_all_the_rest_masked_is_not() -> None:
     difference = record["less_than_random"]["l2-caf"]["deletion_zeros"]
     random = record["masked"]["random"]["deletion_zeros"]["value"]
     assert difference["value"] == pytest.approx(area - random, abs=1e-3)
+
+
+def test_a_pair_is_masked_by_the_cosine_to_the_nearest_other() -> None:
+    found = study_faithfulness(queries_by_hand()).record["masked_pairs"]
+    whole, neighbours = np.array([[9.9, 1.0], [9.89, 1.0], [1.0, 9.88]]), [1, 0, 1]
+
+    def cosine(one: np.ndarray, other: np.ndarray) -> float:
+        return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+    def area(of_share: list[float]) -> float:
+        return 0.1 * (sum(of_share) - (of_share[0] + of_share[-1]) / 2)
+
+    # The evidence first: nine times 0.9 and less of both channels, of one direction; then nothing.
+    first, last = [], []
+    for row, place in enumerate(neighbours):
+        at_once = cosine(whole[row], whole[place])
+        first.append(area([at_once, *[cosine(np.ones(2), whole[place])] * 9, 0.0]))
+        left = [whole[row] - 0.1 * gone for gone in range(10)]  # a cell less of both channels
+        last.append(area([*[cosine(one, whole[place]) for one in left], 0.0]))
+    like, unlike = found["l2-caf-like"], found["similarity"]
+    assert like["deletion_zeros"]["value"] == pytest.approx(np.mean(first), abs=2e-3)
+    assert unlike["deletion_zeros"]["value"] == pytest.approx(np.mean(last), abs=2e-3)
+    assert set(found) == {"l2-caf-like", "similarity", "random", "center"}
 
 
 def test_the_mean_map_fills_in_what_samples_share() -> None:
@@ -221,6 +250,13 @@ def test_pictures_query_one_another_by_the_angle_of_the_pooled_map(
         assert angle[others.index(place)] == pytest.approx(max(angle), abs=1e-6)
     lengths = torch.tensor([0.01, 100.0] * 4)[:, None]  # say nothing of an angle
     np.testing.assert_array_equal(queries.nearest(raw * lengths), queries.nearest(raw))
+    places = queries.nearest(raw)
+    torch.testing.assert_close(queries.neighbours, raw[torch.from_numpy(places)])
+    tail = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    given = Given(reference=raw[torch.from_numpy(places)], center=raw.mean(dim=0))
+    for name in ("l2-caf-like-mean", "grad-cam-cosine"):
+        by_hand = METHODS[name].of_pictures(tail, queries.maps[:, 0], given)
+        torch.testing.assert_close(queries.pair_heat[name][:, 0], by_hand.clamp(min=0))
     assert queries.labels[0] == "red" and queries.gallery_labels == queries.labels
     assert all(heat.min() >= 0 and heat.shape == (8, 1, 7, 7) for heat in queries.heat.values())
 
@@ -231,6 +267,12 @@ def test_clips_query_the_whole_split(known_run) -> None:
     assert len(queries.ids) == 3 and len(queries.gallery_labels) == 7 and queries.in_gallery
     assert list(queries.heat)[:2] == ["l2-caf", "l2-caf-joint"]
     everybody = clip_queries(run)
+    assert list(everybody.pair_heat) == list(METHODS_OF_PAIRS)
+    for row, clip_id in enumerate(everybody.ids):
+        nearest = everybody.ids.index(known_run.nearest[clip_id])
+        torch.testing.assert_close(
+            everybody.neighbours[row], everybody.head(everybody.maps)[nearest]
+        )
     names = [clip.clip_id for clip in known_run.clips if clip.split == "test"]
     found = everybody.nearest(everybody.head(everybody.maps))
     for clip_id, place in zip(everybody.ids, found, strict=True):
@@ -252,9 +294,9 @@ def test_mosaics_stand_in_the_table_and_empty_maps_are_told() -> None:
     points, empty = {name: np.zeros(2) for name in energy}, {"l2-caf-like": 0, "similarity": 2}
     heat = MosaicHeat(energy, points, empty, shown, "four clips; the query is a crop")
     study = study_faithfulness(queries_by_hand(), heat)
-    row = study.tables[1].rows[0]
+    row = study.tables[2].rows[0]
     assert row[0] == "L2-CAF of a pair, centred" and row[1].startswith("**0.750 [0.500, 1.000]")
-    told = study.tables[1].notes
+    told = study.tables[2].notes
     assert "2 mosaics of four clips; the query is a crop of one of them." in told[0]
     assert "Decomposition of the similarity 2." in told[1]
 
