@@ -21,6 +21,9 @@ _UNREADABLE = (
 )
 
 
+_DIRECTORY = 0x10  # of a record's MS-DOS attributes
+
+
 class DamagedTorchFileError(CafVideoError):
     """A file that `torch.save` did not write, or that is not as it wrote it."""
 
@@ -58,6 +61,9 @@ def _require_whole(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        # torch 2.6 reads nothing of what says that it is a folder, and gives what was in memory.
+        folders = any(record.external_attr & _DIRECTORY for record in records)
         size = sum(record.file_size for record in records)
-        if not stored or size > file.stat().st_size or archive.testzip() is not None:
+        too_large = size > file.stat().st_size
+        if not stored or folders or too_large or archive.testzip() is not None:
             raise DamagedTorchFileError(f"{file} does not have the checksums it was written with")

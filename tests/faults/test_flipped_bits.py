@@ -97,6 +97,18 @@ def test_a_damaged_checkpoint_is_refused_or_is_the_same(
     assert refused > 50  # the others are in what is between the records
 
 
+def test_a_record_that_says_it_is_a_folder_is_refused(checkpoint: dict, tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    torch.save(checkpoint, file)
+    content = bytearray(file.read_bytes())
+    entry = content.index(b"PK\x01\x02")  # of the archive's directory; attributes are at 38
+    assert content[entry + 38] == 0
+    content[entry + 38] = 0x10
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_run(file)
+
+
 def test_damaged_weights_are_refused_or_are_the_same(tmp_path: Path, flips: Flips) -> None:
     file = tmp_path / "weights.pth"
     state = {"weight": torch.arange(4000.0), "bias": torch.ones(7)}
