@@ -19,8 +19,9 @@ from caf_video.models.preprocessing import Normalization
 from caf_video.models.weights import unavailable
 
 PREFIX = "timm/"
-# How timm's networks of one size are told to take others: ViTs one way, Swins another.
-_ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False})
+# How timm's networks of one size are told to take others: Swins one way, ViTs another. In this
+# order, for an older Swin takes ViT's word and does nothing.
+_ANY_SIZE: tuple[dict[str, bool], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True})
 _WITHOUT_NETWORK = (
     "they are downloaded once; without a network give a file of them (--weights FILE, of `train` "
     "model.weights=FILE), or 'none' for random ones"
