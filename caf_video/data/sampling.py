@@ -94,8 +94,14 @@ def clip_frame_range(
         duration_seconds: Of the video.
 
     Raises:
-        ManifestError: The clip starts after the end of the video, or ends more than a second after.
+        ManifestError: The clip does not end after its start, starts after the end of the video, or
+            ends more than a second after.
     """
+    if clip.end_seconds is not None and clip.end_seconds <= clip.start_seconds:
+        raise ManifestError(
+            f"clip {clip.clip_id!r}: end {clip.end_seconds} s is not after start "
+            f"{clip.start_seconds} s"
+        )
     end_of_video = max(duration_seconds, float(times_seconds[-1]))
     if clip.start_seconds > 0 and clip.start_seconds >= end_of_video:
         raise ManifestError(

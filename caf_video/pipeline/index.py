@@ -187,6 +187,8 @@ def _groups(
     """The clips of each video, and whether they are the whole of it, to be cut in windows."""
     groups: list[tuple[list[Clip], bool]] = []
     for source in sources:
+        if not source.exists():
+            raise InputError(f"no video and no list of clips at {source}")
         if is_video(source):
             groups.append(([_drive(source, fps=fps)], True))
         elif drives and source.is_dir():

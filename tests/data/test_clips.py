@@ -525,6 +525,13 @@ def test_the_frames_of_a_clip_follow_a_variable_frame_rate() -> None:
     assert clip_frame_range(Clip("a", Path("/x"), "l", 2.0, 2.5), times, 3.1) == (3, 4)
 
 
+@pytest.mark.parametrize("end", [0.2, 0.3])
+def test_a_clip_that_ends_before_it_starts_is_named(end: float) -> None:
+    event = Clip("left-3", Path("/videos/drive.mp4"), "l", 0.3, end)
+    with pytest.raises(ManifestError, match=f"clip 'left-3': end {end} s is not after start 0.3"):
+        clip_frame_range(event, np.arange(10) / 10, 1.0)
+
+
 def test_a_clip_that_starts_after_its_video_is_named() -> None:
     event = Clip("left-3", Path("/videos/drive.mp4"), "l", 30.0, 31.0)
     with pytest.raises(ManifestError, match=r"clip 'left-3': start 30.0 s is after .*drive.mp4"):

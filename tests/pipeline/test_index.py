@@ -250,3 +250,9 @@ def test_an_index_that_another_process_makes_meanwhile_is_gone_on_with(
     )
     done = index_moments(known_run.folder, tmp_path / "i")
     assert (done.added, done.held) == (0, 7)
+
+
+def test_what_is_not_there_is_neither_a_video_nor_a_list(known_run, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no video and no list of clips at .*gone\.mp4"):
+        index_moments(known_run.folder, tmp_path / "i", [tmp_path / "gone.mp4"])
+    assert not (tmp_path / "i").exists()

@@ -10,7 +10,6 @@ from caf_video.data.features import ClipFeatures, FeatureStore
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError
 from caf_video.pipeline.opened import open_run
-from caf_video.pipeline.progress import quietly
 from caf_video.pipeline.study import synthetic
 from caf_video.pipeline.study.attention import study_attention
 from caf_video.pipeline.study.clip_rows import (
@@ -18,7 +17,7 @@ from caf_video.pipeline.study.clip_rows import (
     center_first,
     mean_training_embedding,
 )
-from caf_video.pipeline.study.synthetic import know, neutral_features, synthetic_folder
+from caf_video.pipeline.study.synthetic import copies_of, know, synthetic_folder
 from caf_video.pipeline.study.written import prepare, write_study
 
 
@@ -41,9 +40,21 @@ def test_clips_without_truth_or_copies_beside_them_are_one_clear_line(known_run,
         synthetic_folder([clip])
     write_manifest([replace(clip, clip_id="other")], tmp_path / "neutral.csv")
     assert synthetic_folder([clip]) == tmp_path
-    run = open_run(known_run.folder)
-    with pytest.raises(CafVideoError, match="has 0 of the 1 clips of test"):
-        neutral_features(run, known_run.store, [clip], tmp_path, "test", quietly)
+    with pytest.raises(CafVideoError, match="has 0 of the 1 clips of train"):
+        copies_of([clip], tmp_path, "train")
+    assert [one.clip_id for one in copies_of([replace(clip, clip_id="other")], tmp_path, "")] == [
+        "other"
+    ]
+
+
+def test_a_split_without_copies_is_told_before_anything_is_evaluated(
+    known_run, tmp_path, monkeypatch
+) -> None:
+    write_manifest([], tmp_path / "neutral.csv")
+    monkeypatch.setattr(synthetic, "synthetic_folder", lambda clips: tmp_path)
+    monkeypatch.delattr(synthetic, "evaluate")
+    with pytest.raises(CafVideoError, match="has 0 of the 7 clips of test"):
+        know(known_run.folder)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +78,7 @@ def with_copies(known_run, copies):
     root = known_run.boxes_csv.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "synthetic_folder", lambda clips: root)
+        patch.setattr(synthetic, "copies_of", lambda *_: [])
         patch.setattr(synthetic, "neutral_features", lambda *_: copies)
         yield known_run
 

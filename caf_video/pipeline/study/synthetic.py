@@ -20,7 +20,7 @@ from caf_video.files import require_ours
 from caf_video.models.backbones import load_backbone
 from caf_video.pipeline.evaluate import Evaluation, evaluate
 from caf_video.pipeline.extract import describe, extract
-from caf_video.pipeline.opened import open_features, open_run, split_maps
+from caf_video.pipeline.opened import clips_of, open_features, open_run, split_maps
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.results import output_folder
 from caf_video.retrieval import recall_at_k
@@ -117,13 +117,15 @@ def know(
     """
     run = open_run(run_folder)
     store = open_features(run, features)
+    clips = clips_of(run, store, split).clips
+    folder = synthetic_folder(clips)
+    neutral = copies_of(clips, folder, split)  # before the work
     evaluation = evaluate(run_folder, split=split, features=features, track=track)
     clips = evaluation.clips
-    folder = synthetic_folder(clips)
     truth = _sampled(store, clips, folder / "boxes.csv")
     others = folder / "others.csv"
     stored = split_maps(store, clips).cpu()
-    copies = split_maps(neutral_features(run, store, clips, folder, split, track), clips).cpu()
+    copies = split_maps(neutral_features(run, store, neutral, split, track), clips).cpu()
     return KnownClips(
         run=run,
         evaluation=evaluation,
@@ -154,10 +156,12 @@ def synthetic_folder(clips: Sequence[Clip]) -> Path:
     return folder
 
 
-def neutral_features(
-    run: ClipRun, store: ClipStore, clips: Sequence[Clip], folder: Path, split: str, track: Track
-) -> FeatureStore:
-    """Features of the clips' neutral copies, made as the run's own were."""
+def copies_of(clips: Sequence[Clip], folder: Path, split: str) -> list[Clip]:
+    """The neutral copies of clips of a split.
+
+    Raises:
+        CafVideoError: There are not as many.
+    """
     wanted = {clip.clip_id for clip in clips}
     copies = [clip for clip in read_manifest(folder / "neutral.csv") if clip.clip_id in wanted]
     if len(copies) < len(wanted):
@@ -165,6 +169,13 @@ def neutral_features(
             f"{folder / 'neutral.csv'} has {len(copies)} of the {len(wanted)} clips of {split}: "
             "there are neutral copies of val and test"
         )
+    return copies
+
+
+def neutral_features(
+    run: ClipRun, store: ClipStore, copies: Sequence[Clip], split: str, track: Track
+) -> FeatureStore:
+    """Features of neutral copies, made as the run's own were."""
     where = output_folder(store.folder / "neutral") / split
     listed = where.with_suffix(".csv")
     require_ours(listed)
