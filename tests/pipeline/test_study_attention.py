@@ -50,7 +50,8 @@ def test_clips_without_truth_or_copies_beside_them_are_one_clear_line(known_run,
 def test_a_split_without_copies_is_told_before_anything_is_evaluated(
     known_run, tmp_path, monkeypatch
 ) -> None:
-    write_manifest([], tmp_path / "neutral.csv")
+    other = replace(known_run.clips[0], clip_id="other")
+    write_manifest([other], tmp_path / "neutral.csv")
     monkeypatch.setattr(synthetic, "synthetic_folder", lambda clips: tmp_path)
     monkeypatch.delattr(synthetic, "evaluate")
     with pytest.raises(CafVideoError, match="has 0 of the 7 clips of test"):
