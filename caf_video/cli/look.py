@@ -378,7 +378,7 @@ def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything.")] = Path(
         "runs/demo"
     ),
-    seed: Annotated[int, typer.Option(help="Of the training; the clips stay the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the training; the clips stay the same.", min=0)] = 0,
     backbone: BackboneName = "efficientnet_lite0",
     weights: Weights = "default",
 ) -> None:

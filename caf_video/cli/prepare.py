@@ -191,7 +191,7 @@ def extract(
         typer.Option(help="float32, bfloat16, or 'fastest': bfloat16 where the CPU has it."),
     ] = "fastest",
     workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
-    seed: Annotated[int, typer.Option(help="Of the splits drawn for clips that have none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of splits drawn for clips without one.", min=0)] = 0,
     fps: Annotated[
         float | None,
         typer.Option(

@@ -44,7 +44,7 @@ def attention(
         ),
     ],
     split: Annotated[str, typer.Option(help="val or test.")] = "test",
-    seed: Annotated[int, typer.Option(help="Of the resamples and the random row.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the resamples and the random row.", min=0)] = 0,
     folder: Out = Path("runs/study"),
 ) -> None:
     """Every method on synthetic clips, where the evidence is known in place and time.
@@ -245,7 +245,7 @@ def faithfulness(
     mosaics: Annotated[
         int, typer.Option(help="Mosaics of four images or clips of the split; 0: none.", min=0)
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Of mosaics, resamples and the random row.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of mosaics, resamples and the random row.", min=0)] = 0,
     folder: Out = Path("runs/study"),
 ) -> None:
     """Is attention true on images or clips of your own, where nobody knows the evidence?

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,6 +26,7 @@ from caf_video.files import only_one
 from caf_video.metric_learning import LibraryLoss
 from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
+from caf_video.pipeline.setting_types import require_types
 from caf_video.pipeline.training_strips import TrainingStrips
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
@@ -60,6 +61,7 @@ KNOWN = {
     RETRIEVAL: _SHARED | {"root", "loss"},
     CLASSIFIER: _SHARED | {"root"},
 }
+_SEEDS = 2**63  # that torch takes
 EXPERIMENT_BEGINS = "# @package _global_"
 
 
@@ -127,7 +129,7 @@ def _strips(
 ) -> list[EpochPictures]:
     """What draws clips of validation every `strips_every` epochs; nothing where it is 0."""
     every = choices.get("strips_every", 0)
-    if not isinstance(every, int) or every < 0:
+    if type(every) is not int or every < 0:
         raise InputError(f"strips_every is {every!r}: wanted a number of epochs, 0 for no strips")
     if not every or not isinstance(data, FeatureDataModule):
         return []
@@ -195,7 +197,12 @@ def build(config: Mapping[Any, Any], section: str, **known: Any) -> Any:
     Raises:
         InputError: It describes nothing that can be built; or what the thing itself says.
     """
+    given = config[section]
+    if OmegaConf.is_config(given):
+        given = OmegaConf.to_container(given, resolve=True)
     try:
+        if isinstance(given, dict) and "_target_" in given:
+            require_types(_target(given), given, section)
         built = instantiate(config[section], **known, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, CafVideoError):
@@ -212,6 +219,13 @@ def build(config: Mapping[Any, Any], section: str, **known: Any) -> Any:
             if not takes_all:
                 raise _unknown(config, f"{section}.{name}")
     return built
+
+
+def _target(section: Mapping[str, Any]) -> Any:
+    try:
+        return get_object(section["_target_"])
+    except Exception:  # importing runs foreign code; `instantiate` says what is wrong with it
+        return None
 
 
 def _require_known(config: DictConfig, choices: dict[str, Any]) -> None:
@@ -292,8 +306,16 @@ def build_loss(section: Mapping[str, Any], **known: int) -> Any:
 
 def _require_sensible(choices: dict[str, Any]) -> None:
     for name in sorted({"features", "root", "run_dir"} & choices.keys()):
-        if choices[name] is None:
+        path = choices[name]
+        if path is None:
             raise InputError(f"{name} is null: give it a path, {name}=PATH")
+        if not isinstance(path, str):
+            raise InputError(f"{name}={path} is not taken for a path: write {name}=./PATH")
+    seed = choices["seed"]
+    if type(seed) is not int or not 0 <= seed < _SEEDS:
+        raise InputError(f"seed={seed}: wanted a whole number, 0 or more")
+    if not isinstance(choices["progress_bar"], bool):
+        raise InputError(f"progress_bar={choices['progress_bar']}: wanted true or false")
     epochs = choices["trainer"].get("max_epochs", 1)
     if not isinstance(epochs, int) or epochs < 1:
         raise InputError(f"trainer.max_epochs={epochs}: wanted a whole number, 1 or more")

@@ -102,7 +102,13 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """What the factory makes."""
-        return self._make_optimizer(self.model, self._steps())
+        return self._optimizers()
+
+    def _optimizers(self, **known: Any) -> Any:
+        try:
+            return self._make_optimizer(self.model, self._steps(), **known)
+        except (TypeError, ValueError) as error:  # a negative learning rate, say
+            raise InputError(f"optimizer: {' '.join(str(error).split())}") from error
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the optimizer of a finished training, whose schedule has ended."""
@@ -183,7 +189,7 @@ class EmbeddingModule(TrainingModule):
                 "the loss has parameters of its own, and the optimizer's factory takes no loss: "
                 "give it an argument `loss` (see caf_video.training.optimizers)"
             )
-        return self._make_optimizer(self.model, self._steps(), loss=self.loss)
+        return self._optimizers(loss=self.loss)
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """The loss of a batch, in every process that of the whole one.

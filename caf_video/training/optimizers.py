@@ -2,7 +2,8 @@
 
 A loss that has parameters of its own (the proxies of Proxy-Anchor) is given as `loss`. They are the
 optimizer's last group, with the network's schedule and weight decay, at the learning rate `lr`
-times the loss's `learning_rate_factor` (1 where it names none).
+times the loss's `learning_rate_factor` (1 where it names none). A learning rate that is not above 0
+is an InputError.
 """
 
 from collections.abc import Sequence
@@ -74,10 +75,11 @@ def sgd_steps(
         loss: What has parameters of its own; see above.
 
     Raises:
-        InputError: A drop is not a share.
+        InputError: A drop is not a share, or the learning rate not above 0.
     """
     if not all(0 < drop < 1 for drop in drops):
         raise InputError(f"learning rate drops at {list(drops)}: wanted shares of the steps")
+    _require_rate(lr)
     named = dict(model.named_parameters())
     fresh = [named[name] for name in model.fresh]
     pretrained = [values for name, values in named.items() if name not in model.fresh]
@@ -96,7 +98,14 @@ def sgd_steps(
 
 
 def _group(module: nn.Module, lr: float) -> dict[str, Any]:
+    _require_rate(lr)
     return {"params": list(module.parameters()), "lr": lr}
+
+
+def _require_rate(lr: float) -> None:
+    """A schedule hides a negative rate from torch: it would climb."""
+    if not lr > 0:
+        raise InputError(f"a learning rate of {lr}: wanted a number above 0")
 
 
 def _of_loss(loss: nn.Module | None, lr: float) -> list[dict[str, Any]]:

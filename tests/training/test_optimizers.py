@@ -130,3 +130,18 @@ def test_a_drop_that_is_no_share_of_the_steps_is_refused(tiny_backbone, drop) ->
     model = ImageNetwork(tiny_backbone, outputs=2, weights="none")
     with pytest.raises(InputError, match="learning rate drops at .*: wanted shares"):
         stepped(model, drops=[drop])
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.1])
+def test_a_learning_rate_is_above_nothing(network, lr: float) -> None:
+    image = ImageNetwork("resnet18", outputs=2, weights="none")
+    for make in (
+        partial(adam, network),
+        partial(adamw_one_cycle, network, weight_decay=0.0),
+        partial(sgd_linear, network, momentum=0.9, weight_decay=0.0),
+        partial(
+            sgd_steps, image, momentum=0.9, weight_decay=0.0, drops=[0.5], pretrained_factor=0.0
+        ),
+    ):
+        with pytest.raises(InputError, match=f"a learning rate of {lr}"):
+            make(10, lr=lr)
