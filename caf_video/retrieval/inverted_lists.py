@@ -197,7 +197,7 @@ class _Nearest:
 
 def _untrained(kind: str, width: int, lists: int) -> Any:
     codes = {"ivf_flat": "Flat", "ivf_sq8": "SQ8", "ivf_pq": f"PQ{_parts(width)}"}
-    index = faiss.index_factory(width, f"IVF{lists},{codes[kind]}")
+    index: Any = faiss.index_factory(width, f"IVF{lists},{codes[kind]}")
     if kind == "ivf_pq":  # its parts have fewer centroids than there are lists, and need no more
         index.pq.cp.max_points_per_centroid = _SAMPLE_A_CENTROID
     return index
