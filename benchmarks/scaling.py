@@ -26,7 +26,7 @@ from caf_video.pipeline.opened import open_features, open_run
 from caf_video.pipeline.report.stage import report
 from caf_video.pipeline.status import store_status
 from caf_video.pipeline.train import compose_config, train
-from caf_video.retrieval import recall_at_k
+from caf_video.retrieval import ranked_precision, recall_at_k
 
 CLASSES = 12  # as many as the Honda driving dataset has
 CLIPS_A_SESSION = 100
@@ -102,10 +102,19 @@ def measure(run: Path) -> float:
 def exact_search(run: Path) -> float:
     """R@K of embeddings that are kept, alone."""
     _one_thread()
+    return recall_at_k(*_kept(run)).recall[1]
+
+
+def ranking(run: Path) -> float:
+    """mAP@R of embeddings that are kept, alone: as many neighbours of each as its class has."""
+    _one_thread()
+    return ranked_precision(*_kept(run)).map_at_r
+
+
+def _kept(run: Path) -> tuple[torch.Tensor, list[str]]:
     opened = open_run(run)
     split = embed_split(opened, open_features(opened), "test")
-    labels = [clip.label for clip in split.clips]
-    return recall_at_k(split.embeddings, labels).recall[1]
+    return split.embeddings, [clip.label for clip in split.clips]
 
 
 def page(run: Path, out: Path) -> int:
@@ -127,6 +136,7 @@ def stages(folder: Path, count: int) -> Iterable[tuple[str, Callable[..., Any], 
     yield "`train`, an epoch from disk", train_an_epoch, (store, run)
     yield "embed the test split", embed, (run,)
     yield "R@1 of it, exact search", exact_search, (run,)
+    yield "mAP@R of it, exact search", ranking, (run,)
     yield "`evaluate`, of kept embeddings", measure, (run,)
     yield f"`report`, {GALLERY} clips shown", page, (run, folder / "report")
 
