@@ -1,6 +1,7 @@
 """query ─► the moments of an index that resemble it, before anything is drawn."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.identity import VideoDigests
-from caf_video.pipeline.moments import MomentIndex, Moments
+from caf_video.pipeline.kept_moments import KeptMoments, Moment
+from caf_video.pipeline.moments import MomentIndex
 from caf_video.pipeline.opened import open_run, run_backbone
 from caf_video.pipeline.progress import device
 from caf_video.pipeline.searchable import open_lists
@@ -23,11 +25,22 @@ from caf_video.training import ClipRun
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """A moment that was found: its position in the index, and its distance to the query."""
+    """A moment that was found.
+
+    Attributes:
+        position: In the index.
+        distance: To the query.
+        moment: It, its frames and their times.
+    """
 
     position: int
     distance: float
-    clip: Clip
+    moment: Moment
+
+    @property
+    def clip(self) -> Clip:
+        """The moment itself."""
+        return self.moment.clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +69,7 @@ class Found:
 
 
 class SearchIndex:
-    """An index with its run, loaded: many queries may be asked of it.
+    """An index with its run, opened: many queries may be asked of it. Embeddings stay on disk.
 
     Args:
         folder: Of the index.
@@ -73,22 +86,9 @@ class SearchIndex:
             raise InputError(f"the run of {folder} is not at {checkpoint} any more: --model RUN")
         self.run: ClipRun = open_run(run_folder or checkpoint)
         self.index.require(self.run)
-        self.moments: Moments = self.index.read()
-        clips = self.moments.clips
-        codes = {digest: code for code, digest in enumerate(dict.fromkeys(self._videos))}
-        self.video_codes = np.array([codes[digest] for digest in self._videos])
-        self._code_of_video = codes
-        self._starts = np.array([clip.start_seconds for clip in clips])
-        self._ends = np.array(
-            [np.inf if clip.end_seconds is None else clip.end_seconds for clip in clips]
-        )
-        self._recordings = np.array([clip.recording for clip in clips])
+        self.moments = KeptMoments(self.index)
         self._lists = open_lists(self.index)
         self._backbone: Backbone | None = None
-
-    @property
-    def _videos(self) -> list[str]:
-        return self.moments.video_digests
 
     @property
     def backbone(self) -> Backbone:
@@ -114,7 +114,7 @@ class SearchIndex:
         leave_out, notes, recording = self._not_to_be_found(query, exclude_session)
         best, distances = self._best(embedding, top, leave_out)
         matches = [
-            Match(int(row), float(distance), self.moments.clips[row])
+            Match(int(row), float(distance), self.moments[int(row)])
             for row, distance in zip(best, distances, strict=True)
         ]
         if len(matches) < top:
@@ -126,7 +126,7 @@ class SearchIndex:
 
     def distances(self, found: Found) -> np.ndarray:
         """Of every moment of the index to what was asked for, (n,)."""
-        return distances_to(found.embedding, self.moments.embeddings)
+        return self.moments.measured(partial(distances_to, found.embedding))
 
     def _best(
         self, embedding: np.ndarray, top: int, leave_out: np.ndarray
@@ -151,9 +151,10 @@ class SearchIndex:
     def _best_of(
         self, rows: np.ndarray, embedding: np.ndarray, top: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        distances = distances_to(embedding, self.moments.embeddings[rows])
+        of = self.moments
+        distances = of.measured(partial(distances_to, embedding), rows)
         best = best_moments(
-            distances, self.video_codes[rows], self._starts[rows], self._ends[rows], top=top
+            distances, of.video_codes[rows], of.starts[rows], of.ends[rows], top=top
         )
         return rows[best], distances[best]
 
@@ -162,14 +163,16 @@ class SearchIndex:
     ) -> tuple[np.ndarray, list[str], str]:
         """Which moments are no answer (n,), what to say of it, and the query's session."""
         digest = VideoDigests().event(query).partition("|")[0]
-        own = self.video_codes == self._code_of_video.get(digest, -1)
+        of = self.moments
+        code = of.code_of_video(digest)
+        own = of.video_codes == code
         end = np.inf if query.end_seconds is None else query.end_seconds
-        leave_out = own & (self._starts < end) & (self._ends > query.start_seconds)
-        recordings = sorted(set(self._recordings[own].tolist()))
-        session = next((self.moments.clips[row].session for row in np.flatnonzero(own)), "")
+        leave_out = own & (of.starts < end) & (of.ends > query.start_seconds)
+        recordings = np.unique(of.recording_codes[own])
+        session = of.first_clips[code].session if code >= 0 else ""
         if exclude_session:
-            leave_out |= np.isin(self._recordings, recordings)
-            if not recordings:
+            leave_out |= np.isin(of.recording_codes, recordings)
+            if not len(recordings):
                 return leave_out, [
                     f"{query.path.name} is not a video of the index: it is not known of which "
                     "session it is, and none was left out."

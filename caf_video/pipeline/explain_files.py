@@ -27,7 +27,7 @@ from caf_video.shards import WHOLE, Shard
 
 _PLAIN_GREY = 96  # under the heat of a clip without a video,
 _PLAIN_CELL = 32  # whose cells are as many pixels large
-_ENDS = (".npz", ".png", ".json")  # the record last: where it is, the others are
+ENDS = (".npz", ".png", ".json")  # the record last: where it is, the others are
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def explain_into(
     there = [_correct(folder, name, key) for name, key in zip(names, keys, strict=True)]
     for name, known in zip(names, there, strict=True):
         if known is None:
-            require_ours(*(folder / f"{name}{end}" for end in _ENDS))
+            require_ours(*(folder / f"{name}{end}" for end in ENDS))
     verdicts: dict[str, tuple[Any, ...]] = {"all": (), "correct": (True,), "wrong": (False,)}
     unjudged = set(asked.unjudged)
     strips: list[Path] = []
@@ -208,7 +208,7 @@ def write_explanations(
     """
     folder = output_folder(out)
     names = result_names([(one.clip.clip_id, one.clip.path) for one in explained], folder)
-    require_ours(*(folder / f"{name}{end}" for name in names for end in _ENDS))
+    require_ours(*(folder / f"{name}{end}" for name in names for end in ENDS))
     strips = []
     failed: list[VideoError] = []
     drawn = list(zip(explained, names, strict=True))
@@ -252,7 +252,7 @@ def _undrawn(failed: Sequence[VideoError], count: int, folder: Path) -> CafVideo
 def _correct(folder: Path, name: str, made_of: str) -> tuple[bool | None] | None:
     """The verdict of a clip that is explained and was made of this, in a tuple; else None."""
     record = folder / f"{name}.json"
-    if not is_ours(record) or not all((folder / f"{name}{end}").is_file() for end in _ENDS):
+    if not is_ours(record) or not all((folder / f"{name}{end}").is_file() for end in ENDS):
         return None
     told = read_json(record)
     if not isinstance(told, dict) or told.get("made_of") != made_of:

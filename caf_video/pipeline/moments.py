@@ -64,17 +64,22 @@ class Moments:
     def __len__(self) -> int:
         return len(self.clips)
 
-    @property
-    def mean_output(self) -> np.ndarray:
-        """The mean of the network's outputs, as they are before they are made of length 1, (d,)."""
-        mean: np.ndarray = (self.embeddings * self.norms[:, None]).mean(axis=0, dtype=np.float64)
-        return mean
 
-    @property
-    def video_digests(self) -> list[str]:
-        """The digest of the video of each; its path, where it has none."""
-        events = zip(self.clips, self.events, strict=True)
-        return [event.partition("|")[0] or str(clip.path) for clip, event in events]
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A file of an index, read and verified.
+
+    Attributes:
+        file: It.
+        listed: What it says of each of its moments.
+        arrays: Of `Moments`, by name.
+        new: The rows of those that no part before it has.
+    """
+
+    file: Path
+    listed: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    new: list[int]
 
 
 class MomentIndex:
@@ -84,7 +89,7 @@ class MomentIndex:
         self.folder = folder
         self.record = record
         self.digests = VideoDigests(folder / "videos.json")
-        self._events: set[str] | None = None
+        self._events: set[bytes] | None = None
 
     @classmethod
     def create(cls, folder: Path, run: ClipRun) -> "MomentIndex":
@@ -157,14 +162,14 @@ class MomentIndex:
 
     def holds(self, event: str) -> bool:
         """Whether a moment is there; a part that is damaged is taken away, to be made again."""
-        return event in self._known()
+        return _key(event) in self._known()
 
-    def _known(self) -> set[str]:
+    def _known(self) -> set[bytes]:
         if self._events is None:
             self._events = set()
             for file in self._parts():
                 try:
-                    self._events.update(moment["event"] for moment in _part(file)[0])
+                    self._events.update(_key(moment["event"]) for moment in read_part(file)[0])
                 except DamagedFileError:
                     file.unlink(missing_ok=True)  # another process may have done so
         return self._events
@@ -199,7 +204,7 @@ class MomentIndex:
         file = self.folder / "parts" / f"{name}.safetensors"
         with written_whole(file, MomentIndexError, again=_AGAIN) as part:
             part.write_bytes(payload)
-        self._known().update(moments.events)
+        self._known().update(map(_key, moments.events))
 
     def read(self) -> Moments:
         """All moments.
@@ -209,18 +214,13 @@ class MomentIndex:
         """
         clips: dict[str, Clip] = {}
         arrays: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
-        for listed, stored, new in self._read_parts():
-            for row in new:
-                clips[listed[row]["event"]] = _clip(listed[row])
+        for part in self.parts():
+            for row in part.new:
+                clips[part.listed[row]["event"]] = clip_of(part.listed[row])
             for name, parts in arrays.items():
-                parts.append(stored[name][new])
+                parts.append(part.arrays[name][part.new])
         if not clips:
-            raise MomentIndexError(
-                f"{self.folder} holds no moment: add some with `caf-video index`"
-            )
-        for name, parts in arrays.items():
-            if len({part.shape[1:] for part in parts}) > 1:
-                raise MomentIndexError(f"parts of {self.folder} differ in the shape of {name}")
+            raise self.empty()
         joined = {name: np.concatenate(parts) for name, parts in arrays.items()}
         return Moments(list(clips.values()), list(clips), **joined)
 
@@ -230,28 +230,39 @@ class MomentIndex:
         Raises:
             CafVideoError: A part is damaged; names it.
         """
-        for _, stored, new in self._read_parts():
-            yield stored["embeddings"][new]
+        for part in self.parts():
+            yield part.arrays["embeddings"][part.new]
 
     def part_names(self) -> list[str]:
         """The names of its files, each made of the events in it."""
         return [file.name for file in self._parts()]
 
-    def _read_parts(
-        self,
-    ) -> Iterator[tuple[list[dict[str, Any]], dict[str, np.ndarray], list[int]]]:
-        """What each part says of its moments, its arrays, and the rows that no part before has."""
-        seen: set[str] = set()
+    def parts(self) -> Iterator[Part]:
+        """One after another; of those before only a digest of each moment is held.
+
+        Raises:
+            CafVideoError: A part is damaged, or its arrays are not as wide as those before it;
+                names it.
+        """
+        seen: set[bytes] = set()
+        widths: dict[str, tuple[int, ...]] = {}
         for file in self._parts():
             try:
-                listed, stored = _part(file)
+                listed, arrays = read_part(file)
             except DamagedFileError as error:
                 raise MomentIndexError(
                     f"{error}: run `caf-video index` again, it makes these moments anew"
                 ) from error
-            new = [row for row, moment in enumerate(listed) if moment["event"] not in seen]
-            yield listed, stored, new
-            seen.update(moment["event"] for moment in listed)
+            for name, array in arrays.items():
+                if widths.setdefault(name, array.shape[1:]) != array.shape[1:]:
+                    raise MomentIndexError(f"parts of {self.folder} differ in the shape of {name}")
+            keys = [_key(moment["event"]) for moment in listed]
+            yield Part(file, listed, arrays, [i for i, key in enumerate(keys) if key not in seen])
+            seen.update(keys)
+
+    def empty(self) -> MomentIndexError:
+        """What to say where there is no moment."""
+        return MomentIndexError(f"{self.folder} holds no moment: add some with `caf-video index`")
 
     def _parts(self) -> Sequence[Path]:
         return sorted((self.folder / "parts").glob("[!.]*.safetensors"))
@@ -275,7 +286,7 @@ def _record_file(folder: Path) -> Path:
     return folder / "index.json"
 
 
-def _part(file: Path) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+def read_part(file: Path) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """What a part says of its moments, and its arrays; DamagedFileError where it is not whole."""
     tensors, texts = unsealed(file)
     try:
@@ -308,7 +319,13 @@ def _is_moment(moment: object) -> bool:
     )
 
 
-def _clip(moment: dict[str, Any]) -> Clip:
+def _key(event: str) -> bytes:
+    """An event in 16 bytes: of millions of them the names are more than all else that is held."""
+    return hashlib.blake2b(event.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def clip_of(moment: dict[str, Any]) -> Clip:
+    """The clip of which a part says this."""
     return Clip(
         clip_id=moment["id"],
         path=Path(moment["video"]),

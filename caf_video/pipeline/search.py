@@ -113,7 +113,7 @@ def _maps(opened: SearchIndex, match: Match, clip: Clip) -> Tensor:
     """The maps of a match, (t, c, h, w): of its video, else those that the run's store has."""
     if clip.path.suffix == ARRAY_SUFFIX:
         return maps_at_test(open_features(opened.run).read(clip.clip_id)).cpu()
-    indices = opened.moments.frame_indices[match.position]
+    indices = match.moment.frame_indices
     return maps_of_clip(opened.run, opened.backbone, clip, indices).cpu()
 
 
@@ -139,7 +139,7 @@ def _pairs(
         films = []
         for letter, one, indices, maps, other in (
             ("q", found.query, found.frame_indices, ours, theirs),
-            ("m", clip, opened.moments.frame_indices[match.position], theirs, ours),
+            ("m", clip, match.moment.frame_indices, theirs, ours),
         ):
             frames = read_small(one, indices, FILM_WIDTH, maps.shape[-2:])
             own = explain_clip(model, maps)
@@ -153,8 +153,7 @@ def _pairs(
             most = float(max(like.max(), unlike.max()))  # one scale: little difference looks little
             heats = [heat_of(own.filters[0].cpu(), frames), Heat(like, most), Heat(unlike, most)]
             names, size = folder.films(f"{place:03}{letter}", frames, heats, FILM_WIDTH)
-            times = opened.moments.times_seconds[match.position]
-            times = found.times_seconds if letter == "q" else times
+            times = found.times_seconds if letter == "q" else match.moment.times_seconds
             influence = frame_influence(model, maps)[0].cpu().numpy()
             if recording is not None:
                 entity = f"match {place + 1}/" + ("query" if letter == "q" else clip.path.name)
@@ -213,40 +212,38 @@ def _timelines(opened: SearchIndex, found: Found) -> tuple[list[Chart], list[dic
     """The similarity along each drive of several windows, those of the matches first."""
     distances = opened.distances(found)
     name, similarity = _similarity(opened, distances)
-    nearest = np.full(int(opened.video_codes.max()) + 1, np.inf)
-    np.minimum.at(nearest, opened.video_codes, distances)
+    moments = opened.moments
+    nearest = np.full(len(moments.first_clips), np.inf)
+    np.minimum.at(nearest, moments.video_codes, distances)
+    ends = np.where(np.isfinite(moments.ends), moments.ends, moments.last_times)
+    middles = (moments.starts + ends) / 2
+    by_video = np.argsort(moments.video_codes, kind="stable")
+    edges = np.searchsorted(moments.video_codes[by_video], np.arange(len(nearest) + 1))
     charts: list[Chart] = []
     drives: list[dict[str, Any]] = []
-    for code in np.argsort(nearest, kind="stable"):
-        rows = np.flatnonzero(opened.video_codes == code)
-        clips = [opened.moments.clips[row] for row in rows]
+    for code in np.argsort(nearest, kind="stable").tolist():
+        rows = by_video[edges[code] : edges[code + 1]]
         if len(rows) < 2:
             continue
-        starts = np.array([clip.start_seconds for clip in clips])
-        ends = [
-            times[-1] if clip.end_seconds is None else clip.end_seconds
-            for clip, times in zip(clips, opened.moments.times_seconds[rows], strict=True)
-        ]
-        middles = (starts + np.array(ends)) / 2
-        order = np.argsort(middles, kind="stable")
+        rows = rows[np.argsort(middles[rows], kind="stable")]
         marked = [
-            (match.clip.start_seconds, float(ends[rows.tolist().index(match.position)]))
+            (match.clip.start_seconds, float(ends[match.position]))
             for match in found.matches
-            if match.position in rows
+            if moments.video_codes[match.position] == code
         ]
-        path = clips[0].path
+        first = moments.first_clips[code]
         drives.append(
             {
-                "video": str(path),
-                "session": clips[0].session,
-                "middle_seconds": middles[order].round(3).tolist(),
-                "distance": distances[rows][order].tolist(),
+                "video": str(first.path),
+                "session": first.session,
+                "middle_seconds": middles[rows].round(3).tolist(),
+                "distance": distances[rows].tolist(),
             }
         )
         if len(charts) < MOST_TIMELINES:
-            line = (middles[order].tolist(), similarity[rows][order].tolist())
-            charts.append(line_chart(f"{path.name}: {name}", {path.name: line}, unit="s",
-                                     spans=marked))  # fmt: skip
+            line = (middles[rows].tolist(), similarity[rows].tolist())
+            charts.append(line_chart(f"{first.path.name}: {name}", {first.path.name: line},
+                                     unit="s", spans=marked))  # fmt: skip
     return charts, drives
 
 
@@ -297,7 +294,7 @@ def _record(
         "query": _told(found.query, found.frame_indices),
         "matches": [
             {
-                **_told(match.clip, opened.moments.frame_indices[match.position]),
+                **_told(match.clip, match.moment.frame_indices),
                 "label": match.clip.label,
                 "distance": match.distance,
                 "cut": cut or None,
@@ -324,7 +321,7 @@ def _page(
     opened: SearchIndex, found: Found, pairs: Sequence[PageMatch], charts: Sequence[Chart]
 ) -> SearchPage:
     query, moments = found.query, opened.moments
-    drives = len(set(opened.video_codes.tolist()))
+    drives = len(moments.first_clips)
     return SearchPage(
         title=f"What resembles {query.path.name}",
         lead=f"{len(pairs)} of {len(moments)} moments of {drives} videos, by the run "

@@ -89,6 +89,23 @@ def make_searchable(folder: Path, kind: str | None = None) -> Searchable:
     return Searchable(kind, built, _lists_file(folder).stat().st_size)
 
 
+def how_searched(index: MomentIndex) -> tuple[Searchable, bool]:
+    """How an index is searched, and whether its lists are of the moments that it has.
+
+    Of a flat one that is so; whether the lists are as they were written is `open_lists`' to find.
+
+    Raises:
+        CafVideoError: What should describe the lists does not.
+    """
+    record = _record(index.folder)
+    if record is None:
+        return Searchable(FLAT), True
+    file = _lists_file(index.folder)
+    size = file.stat().st_size if file.is_file() else 0
+    fits = bool(size) and record["parts_sha256"] == _parts_digest(index)
+    return Searchable(record["kind"], Built(**record["built"]), size), fits
+
+
 def open_lists(index: MomentIndex) -> InvertedLists | None:
     """The lists of an index; None where it is flat.
 

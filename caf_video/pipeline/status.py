@@ -1,5 +1,6 @@
-"""feature store and manifest ─► how many clips are there, missing and failed, by name alone."""
+"""feature store, index or explained clips ─► how much is there, and whether that is all."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +8,15 @@ from pathlib import Path
 
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_clips, read_manifest
+from caf_video.data.session_store import sessions_file
 from caf_video.data.stores import open_store
+from caf_video.errors import InputError
 from caf_video.file_names import file_name
+from caf_video.pipeline.explain_files import ENDS
 from caf_video.pipeline.extract import with_kept_splits
+from caf_video.pipeline.moments import MomentIndex
+from caf_video.pipeline.results import read_json
+from caf_video.pipeline.searchable import Searchable, how_searched
 
 NO_SPLIT = "none yet"  # of clips that no extraction has dealt
 
@@ -48,6 +55,106 @@ class StoreStatus:
     def complete(self) -> bool:
         """Whether every clip of the list has features, and none was left out of it."""
         return not self.left_out and all(one.there == one.clips for one in self.splits)
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """What an index has.
+
+    Attributes:
+        moments, videos: How many there are.
+        searched: How it is searched, and how good its lists are.
+        fits: Whether the lists are of the moments that there are.
+    """
+
+    moments: int
+    videos: int
+    searched: Searchable
+    fits: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can be searched."""
+        return self.moments > 0 and self.fits
+
+
+@dataclass(frozen=True)
+class ExplainedStatus:
+    """What a folder has that `explain --model` fills.
+
+    Attributes:
+        clips: How many are explained.
+        complete: Whether the page was written after all of them: that ends a pass.
+    """
+
+    clips: int
+    complete: bool
+
+
+Status = StoreStatus | IndexStatus | ExplainedStatus
+
+
+def status_of(folder: Path, source: Path | None = None, *, fps: float | None = None) -> Status:
+    """What a folder has, of whichever kind it is.
+
+    Args:
+        folder: A feature store, an index, or what `explain` fills.
+        source, fps: Of a store: see `store_status`.
+
+    Raises:
+        CafVideoError: It is none of them, it cannot be read, or a list is given of another kind.
+    """
+    is_store = (folder / "store.json").is_file() or sessions_file(folder).is_file()
+    if is_store:
+        return store_status(folder, source, fps=fps)
+    found: Status | None = None
+    if (folder / "index.json").is_file():
+        found = index_status(folder)
+    elif folder.is_dir():
+        found = _explained_status(folder)
+    if found is None:
+        raise InputError(
+            f"{folder} is neither a feature store nor an index, and holds no explained clip: "
+            "name the --out of `extract`, `index` or `explain --model`"
+        )
+    if source is not None:
+        raise InputError(f"{folder} is no feature store: leave {source} out")
+    return found
+
+
+def index_status(folder: Path) -> IndexStatus:
+    """What an index has. Its parts are read, and verified.
+
+    Raises:
+        CafVideoError: There is none, or a part is damaged; names it.
+    """
+    index = MomentIndex.open(folder)
+    moments, videos = 0, set()
+    for part in index.parts():
+        moments += len(part.new)
+        for moment in part.listed:
+            videos.add(moment["event"].partition("|")[0] or moment["video"])
+    searched, fits = how_searched(index)
+    return IndexStatus(moments, len(videos), searched, fits)
+
+
+def _explained_status(folder: Path) -> ExplainedStatus | None:
+    """Of strips, filters and records by the names of their files; None where there is none."""
+    dates: dict[str, dict[str, int]] = {end: {} for end in ENDS}
+    for entry in os.scandir(folder):
+        name = Path(entry.name)
+        if name.suffix in dates and not entry.name.startswith("."):
+            dates[name.suffix][name.stem] = entry.stat().st_mtime_ns
+    records = dates[".json"]
+    explained = set.intersection(*map(set, dates.values()))
+    if not explained:
+        return None
+    told = read_json(folder / f"{min(explained)}.json")
+    if not isinstance(told, dict) or "made_of" not in told:  # of another command, or of somebody's
+        return None
+    page = folder / "index.html"
+    newest = max(records[name] for name in explained)
+    return ExplainedStatus(len(explained), page.is_file() and page.stat().st_mtime_ns >= newest)
 
 
 def store_status(

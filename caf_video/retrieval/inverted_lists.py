@@ -24,6 +24,7 @@ _PQ_CENTROIDS = 256  # of a code of 8 bits
 _SAMPLE_A_CENTROID = 64  # points that train it; faiss takes up to 256, which moves recall little
 _HELD_OUT = 400  # queries: half of them choose how many lists to look into, half measure
 _WANTED_RECALL = 0.95
+_AS_GOOD = 0.005  # of recall: less is not worth twice the lists
 _MOST_LISTS = 8  # of so many lists, one is looked into at most, or little is won
 _AT_ONCE = 1 << 16  # vectors
 
@@ -99,11 +100,15 @@ class InvertedLists:
         built = cls(index)
         # In turn, for `asked` is in the order of the vectors.
         choose, measure = slice(0, None, 2), slice(1, None, 2)
-        while built.probes < max(1, lists // _MOST_LISTS):
-            found = built._recall(queries[choose], nearest.positions[choose])
-            if min(found) >= _WANTED_RECALL:
+        most, tried = max(1, lists // _MOST_LISTS), {}
+        while True:
+            tried[built.probes] = min(built._recall(queries[choose], nearest.positions[choose]))
+            if tried[built.probes] >= _WANTED_RECALL or built.probes == most:
                 break
-            built.probes = min(2 * built.probes, max(1, lists // _MOST_LISTS))
+            built.probes = min(2 * built.probes, most)
+        # Codes that are too coarse miss as much in many lists as in few.
+        enough = max(tried.values()) - _AS_GOOD
+        built.probes = next(probes for probes, recall in tried.items() if recall >= enough)
         at_1, at_10 = built._recall(queries[measure], nearest.positions[measure])
         index.add_with_ids(queries, asked)
         told = Built(count, lists, built.probes, len(queries[measure]), at_1, at_10)
@@ -192,7 +197,10 @@ class _Nearest:
 
 def _untrained(kind: str, width: int, lists: int) -> Any:
     codes = {"ivf_flat": "Flat", "ivf_sq8": "SQ8", "ivf_pq": f"PQ{_parts(width)}"}
-    return faiss.index_factory(width, f"IVF{lists},{codes[kind]}")
+    index: Any = faiss.index_factory(width, f"IVF{lists},{codes[kind]}")
+    if kind == "ivf_pq":  # its parts have fewer centroids than there are lists, and need no more
+        index.pq.cp.max_points_per_centroid = _SAMPLE_A_CENTROID
+    return index
 
 
 def _parts(width: int) -> int:

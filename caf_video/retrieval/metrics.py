@@ -8,6 +8,7 @@ whose neighbours are searched among those of the gallery alone, and not among on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -19,6 +20,7 @@ from caf_video.retrieval.index import EmbeddingIndex, embedding_rows
 _KMEANS_ITERATIONS = 50
 _KMEANS_STARTS = 5  # of which the one with the smallest error is kept
 _MOST_FOLDS = 10  # of groups that are held out together
+_VALUES_AT_ONCE = 1 << 22  # ranks of items: of each rank some numbers of 8 bytes are held
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,22 @@ def ranked_precision(
     """mAP@R and R-precision, by Euclidean distance; arguments and errors as of `recall_at_k`."""
     sought = _sought(embeddings, labels, ids, groups, gallery)
     deepest = int(sought.others.max())
-    _, hits = sought.search(deepest)
-    hits, wanted = hits[sought.counted], sought.others[sought.counted]
     rank = np.arange(1, deepest + 1)
-    hits &= rank <= wanted[:, None]
-    precision = np.cumsum(hits, axis=1) / rank
+    average_precision, r_precision = np.zeros((2, len(sought.rows)))
+    # All items by all ranks would be the square of their number, in classes of any share of them.
+    step = max(1, _VALUES_AT_ONCE // deepest)
+    for first in range(0, len(sought.rows), step):
+        some = slice(first, first + step)
+        _, hits = sought.search(deepest, some)
+        wanted = sought.others[some]
+        hits &= rank <= wanted[:, None]
+        precision = np.cumsum(hits, axis=1) / rank
+        average_precision[some] = (precision * hits).sum(axis=1) / np.maximum(wanted, 1)
+        r_precision[some] = hits.sum(axis=1) / np.maximum(wanted, 1)
+    counted = sought.counted
     return RankedPrecision(
-        map_at_r=float(((precision * hits).sum(axis=1) / wanted).mean()),
-        r_precision=float((hits.sum(axis=1) / wanted).mean()),
+        map_at_r=float(average_precision[counted].mean()),
+        r_precision=float(r_precision[counted].mean()),
     )
 
 
@@ -291,19 +301,22 @@ class _Sought(_Relevance):
     groups: Sequence[str] | None
     gallery: EmbeddingIndex
 
-    def search(self, deepest: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the nearest others (n, k), -1 where there are fewer; which are right."""
+    def search(self, deepest: int, some: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the nearest others (n, k), -1 where there are fewer; which are right.
+
+        Of all items, or of some.
+        """
         found = self.gallery.search(
-            self.rows,
+            self.rows[some],
             neighbours=min(deepest, self._at_most),
-            query_ids=self.ids if self.gallery.ids is not None else None,
-            query_groups=self.groups,
+            query_ids=self.ids[some] if self.ids and self.gallery.ids is not None else None,
+            query_groups=None if self.groups is None else self.groups[some],
         )
         positions = found.positions
-        hits = (self.gallery_codes[positions] == self.codes[:, None]) & (positions >= 0)
+        hits = (self.gallery_codes[positions] == self.codes[some, None]) & (positions >= 0)
         return positions, hits
 
-    @property
+    @cached_property
     def _at_most(self) -> int:
         """How many neighbours the index finds for every item, whose own one is left out."""
         inside = self.gallery.ids is not None and not set(self.gallery.ids).isdisjoint(

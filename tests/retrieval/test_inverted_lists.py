@@ -62,6 +62,25 @@ def test_blocks_do_not_matter_and_what_is_saved_is_what_was_built(points, tmp_pa
     np.testing.assert_array_equal(opened.candidates(points[:50], 20), wanted)
 
 
+@pytest.mark.parametrize(
+    ("recall", "probes"),
+    [
+        ({1: 0.5, 2: 0.5, 4: 0.503, 8: 0.504}, 1),  # more lists find no more
+        ({1: 0.5, 2: 0.6, 4: 0.7, 8: 0.7}, 4),
+        ({1: 0.5, 2: 0.6, 4: 0.96, 8: 1.0}, 4),  # enough
+        ({1: 0.5, 2: 0.6, 4: 0.7, 8: 0.8}, 8),  # of 69 lists no more than an eighth
+        ({1: 0.96}, 1),
+    ],
+)
+def test_no_more_lists_are_looked_into_than_find_more(points, monkeypatch, recall, probes) -> None:
+    def told(self, queries, nearest) -> tuple[float, float]:
+        return 1.0, recall[self.probes]
+
+    monkeypatch.setattr(InvertedLists, "_recall", told)
+    lists, built = InvertedLists.build("ivf_flat", in_blocks(points))
+    assert lists.probes == built.probes == probes
+
+
 def test_what_is_not_allowed_is_not_found(points) -> None:
     lists, _ = InvertedLists.build("ivf_flat", in_blocks(points))
     allowed = np.arange(3000) % 3 == 0

@@ -266,8 +266,12 @@ def test_a_group_that_is_alone_has_no_neighbour() -> None:
         nmi_across_groups(points, list("aabb"), list("pppp"))
 
 
+@pytest.mark.parametrize("at_once", [1, 40, metrics._VALUES_AT_ONCE])
 @pytest.mark.parametrize("across", [False, True])
-def test_ranked_precision_agrees_with_loops(generator: torch.Generator, across: bool) -> None:
+def test_ranked_precision_agrees_with_loops_however_many_items_are_ranked_at_once(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch, across: bool, at_once: int
+) -> None:
+    monkeypatch.setattr(metrics, "_VALUES_AT_ONCE", at_once)
     points, labels, drives = grouped_points(generator)
     groups = drives if across else None
     precisions, averages = [], []

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from caf_video.localization import (
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.inputs import NetworkInput
 from caf_video.pipeline.localize.neighbours import NO_NEIGHBOURS, Neighbours
-from caf_video.pipeline.localize.parts import Arrays, Parts
+from caf_video.pipeline.localize.parts import Arrays, Parts, Rows
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.processes import worker_pool
 from caf_video.shards import WHOLE, Shard, items_of
@@ -52,6 +52,9 @@ Measured = tuple[list[Overlaps], list[Overlaps]]  # for each method, and its swe
 @dataclass(frozen=True)
 class Measurements:
     """What was found of n images, of which m have boxes or masks and so can be localised.
+
+    Where the parts of the pass lie on disk, so do arrays of more than a few numbers an image: they
+    are mapped into memory, to be read alone.
 
     Attributes:
         images: Those that could be read, (n).
@@ -413,21 +416,24 @@ def _joined(
 ) -> Measurements:
     images: list[LabelledImage] = []
     skipped: list[SkippedImage] = []
-    found: defaultdict[str, list[np.ndarray]] = defaultdict(list)
-    for number, batch in enumerate(batches):
-        arrays = parts.read(number)
-        if arrays is None:  # somebody has taken it away meanwhile
-            raise CafVideoError(f"part {number} of the pass is gone: run the same command again")
-        for image, reason in zip(batch, arrays["reasons"].tolist(), strict=True):
-            if reason:
-                skipped.append(SkippedImage(image.image_id, reason))
-            else:
-                images.append(image)
-        for name, values in arrays.items():
-            if name != "reasons":
-                found[name].append(values)
-    # One by one, so that no more than one of them is there twice.
-    joined = {name: np.concatenate(found.pop(name)) for name in list(found)}
+    with ExitStack() as files:
+        found = defaultdict[str, Rows](lambda: files.enter_context(closing(parts.rows())))
+        for number, batch in enumerate(batches):
+            arrays = parts.read(number)
+            if arrays is None:  # somebody has taken it away meanwhile
+                raise CafVideoError(
+                    f"part {number} of the pass is gone: run the same command again"
+                )
+            for image, reason in zip(batch, arrays["reasons"].tolist(), strict=True):
+                if reason:
+                    skipped.append(SkippedImage(image.image_id, reason))
+                else:
+                    images.append(image)
+            for name, values in arrays.items():
+                if name != "reasons":
+                    found[name].add(values)
+        # One by one, so that no more than one of them is there twice.
+        joined = {name: found.pop(name).joined() for name in list(found)}
 
     def of(kind: str) -> dict[str, np.ndarray]:
         start = f"{kind}|"

@@ -3,16 +3,20 @@
 import hashlib
 import json
 import shutil
+from math import prod
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import torch
 
 from caf_video.data.sealed import DamagedFileError, sealed, unsealed
-from caf_video.files import written_whole
+from caf_video.errors import CafVideoError
+from caf_video.files import unwritable, written_whole
 
 Arrays = dict[str, np.ndarray]
+FEW_BYTES = 64  # of a row that stays in memory
 
 
 class Parts:
@@ -71,6 +75,10 @@ class Parts:
         with written_whole(path, again="run the same command again, it goes on") as part:
             part.write_bytes(content)
 
+    def rows(self) -> "Rows":
+        """What joins rows of the parts, on disk where the parts lie there."""
+        return Rows(None if self._folder is None else self._folder.parent)
+
     def discard(self) -> None:
         """Forget all parts: the pass has ended."""
         if self._folder is not None and self._folder.is_dir():
@@ -78,3 +86,51 @@ class Parts:
 
     def _path(self, number: int) -> Path | None:
         return None if self._folder is None else self._folder / f"{number:06d}.safetensors"
+
+
+class Rows:
+    """Rows of many parts that become one array: of few numbers a row in memory, else on disk.
+
+    A mean over the thresholds of every image needs some of an array at a time: one that is mapped
+    into memory takes what room there is, and goes with the file, which has no name.
+
+    Args:
+        folder: Where files may be; None for memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._held: list[np.ndarray] = []
+        self._file: Any = None
+        self._count = 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Put rows (m, ...) below those that are there, of the same kind.
+
+        Raises:
+            CafVideoError: They cannot be written.
+        """
+        if self._folder is None or rows.dtype.itemsize * prod(rows.shape[1:]) <= FEW_BYTES:
+            self._held.append(rows)
+            return
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(dir=self._folder)
+            self._file.write(np.ascontiguousarray(rows))
+        except OSError as error:
+            raise unwritable(self._folder / "(temporary)", error, CafVideoError) from error
+        self._count += len(rows)
+        self._held = [rows[:0]]
+
+    def joined(self) -> np.ndarray:
+        """All of them, (n, ...)."""
+        if self._file is None:
+            return np.concatenate(self._held)
+        self._file.flush()
+        kind = self._held[0]  # no row of it, but its type
+        return np.memmap(self._file, kind.dtype, "r", shape=(self._count, *kind.shape[1:]))
+
+    def close(self) -> None:
+        """No more is added; what was joined stays."""
+        if self._file is not None:
+            self._file.close()
