@@ -142,7 +142,7 @@ def explain_video(
         for batch in _batches(frames):
             # One by one: a stack of whole frames would be a copy of many megabytes.
             resized = torch.cat([preprocessing.resize(frame[None]) for _, frame in batch])
-            images = preprocessing.finish(resized).to(device())
+            images = preprocessing.finish(resized.to(device()))
             before = time.perf_counter()
             with torch.no_grad():
                 maps = backbone.features(images)

@@ -18,6 +18,7 @@ from caf_video.errors import CafVideoError
 from caf_video.file_names import file_name
 from caf_video.files import require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
+from caf_video.models.preprocessing import Preprocessing
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.shards import WHOLE, Shard, items_of
@@ -116,15 +117,14 @@ def extract(
             missing.append(clip)
         elif file_name(clip.clip_id) in before:  # its video had gone, and is there again
             store.forget_failure(clip.clip_id)
+    preprocessing = backbone.preprocessing(size)
     frames = ClipFrames(
-        missing,
-        timesteps=timesteps,
-        candidates=candidates,
-        transform=backbone.preprocessing(size),
+        missing, timesteps=timesteps, candidates=candidates, transform=preprocessing.resize
     )
     backbone.to(device())
     samples = _samples(_Attempt(frames), len(missing), workers)
-    made = zip(missing, gathered_features(backbone, samples, _gathered()), strict=True)
+    computed = gathered_features(backbone, preprocessing, samples, _gathered())
+    made = zip(missing, computed, strict=True)
     for clip, features in track(made, description="Extracting features", total=len(missing)):
         if isinstance(features, str):
             failed.append(FailedClip(clip, features))
@@ -282,12 +282,16 @@ def _gathered() -> int:
 
 
 def gathered_features(
-    backbone: Backbone, samples: Iterable[ClipSample | str], frames: int
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    samples: Iterable[ClipSample | str],
+    frames: int,
 ) -> Iterator[ClipFeatures | str]:
     """The features of each sample, in order, or the words that stand for one.
 
     Args:
         backbone: The frozen network.
+        preprocessing: Which has resized their images, and normalises them on the device.
         samples: Of clips, or in words why there is none.
         frames: Those of several clips go through together once they are so many: the few of one
             clip are no batch for a GPU.
@@ -298,27 +302,30 @@ def gathered_features(
         waiting.append(sample)
         count += 0 if isinstance(sample, str) else sample.frame_indices.numel()
         if count >= frames or count == 0:
-            yield from _together(backbone, waiting)
+            yield from _together(backbone, preprocessing, waiting)
             waiting, count = [], 0
-    yield from _together(backbone, waiting)
+    yield from _together(backbone, preprocessing, waiting)
 
 
 def _together(
-    backbone: Backbone, samples: Sequence[ClipSample | str]
+    backbone: Backbone, preprocessing: Preprocessing, samples: Sequence[ClipSample | str]
 ) -> Iterator[ClipFeatures | str]:
     of_clips = [sample for sample in samples if isinstance(sample, ClipSample)]
     maps: Iterator[Tensor] = iter(())
     if of_clips:
         images = torch.cat([sample.images.flatten(0, 1) for sample in of_clips])
         counts = [sample.frame_indices.numel() for sample in of_clips]
-        maps = iter(feature_maps(backbone, images).cpu().split(counts))
+        maps = iter(feature_maps(backbone, preprocessing, images).cpu().split(counts))
     for sample in samples:
         yield sample if isinstance(sample, str) else _features_of(sample, next(maps))
 
 
-def sample_features(backbone: Backbone, sample: ClipSample) -> ClipFeatures:
-    """The feature maps of a clip's sampled frames."""
-    return _features_of(sample, feature_maps(backbone, sample.images.flatten(0, 1)).cpu())
+def sample_features(
+    backbone: Backbone, preprocessing: Preprocessing, sample: ClipSample
+) -> ClipFeatures:
+    """The feature maps of a clip's sampled frames, which `preprocessing` has resized."""
+    images = sample.images.flatten(0, 1)
+    return _features_of(sample, feature_maps(backbone, preprocessing, images).cpu())
 
 
 def _features_of(sample: ClipSample, maps: Tensor) -> ClipFeatures:
@@ -330,12 +337,16 @@ def _features_of(sample: ClipSample, maps: Tensor) -> ClipFeatures:
     )
 
 
-def feature_maps(backbone: Backbone, images: Tensor) -> Tensor:
-    """Feature maps (n, c, h, w) of preprocessed images (n, 3, height, width), on the device."""
+def feature_maps(backbone: Backbone, preprocessing: Preprocessing, images: Tensor) -> Tensor:
+    """Feature maps (n, c, h, w) of images that `preprocessing` has resized, on the device.
+
+    Args:
+        backbone: The frozen network.
+        preprocessing: What normalises them, on the device: they go there a byte a pixel and colour.
+        images: uint8 (n, 3, height, width).
+    """
     with torch.no_grad():
-        if device().type == "cuda" and not images.is_cuda:
+        if device().type == "cuda":
             images = images.pin_memory()  # what is pinned is copied while the GPU computes
-        parts = images.split(FRAMES_AT_ONCE)
-        return torch.cat(
-            [backbone.features(part.to(device(), non_blocking=True)) for part in parts]
-        )
+        parts = (part.to(device(), non_blocking=True) for part in images.split(FRAMES_AT_ONCE))
+        return torch.cat([backbone.features(preprocessing.finish(part)) for part in parts])

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest, write_manifest
 from caf_video.errors import CafVideoError, InputError
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.extract import extract, with_kept_splits
@@ -126,7 +127,7 @@ class Grey:
         return size[0] // 32, size[1] // 32
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().movedim(3, 1)
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def to(self, device) -> None:
         """Nowhere to go."""
@@ -224,31 +225,44 @@ def test_a_digest_and_not_a_date_or_a_place_decides_what_is_extracted_again(
     assert written == ["1"]
 
 
-class Deadly(Grey):
-    """Ends the process that decodes a video of one shade."""
+@dataclass(frozen=True)
+class Watched(Preprocessing):
+    """Tells the shade of a clip's first frame where it was decoded."""
 
-    def __init__(self, kills: int) -> None:
-        self.kills = kills
+    tell: Callable[[int], None] = print
+
+    def resize(self, frames):
+        self.tell(int(frames[0, 0, 0, 0]))
+        return super().resize(frames)
+
+
+class At(Grey):
+    """Does something in the process that decodes a video of one shade."""
+
+    def __init__(self, shade: int, act: Callable[[], object]) -> None:
+        self.shade, self.act = shade, act
 
     def preprocessing(self, size):
-        as_images = super().preprocessing(size)
+        def tell(shade: int) -> None:
+            if self.shade <= shade < self.shade + 9:
+                self.act()
 
-        def decoded(frames):
-            if self.kills <= frames[0, 0, 0, 0] < self.kills + 9:
-                os._exit(1)
-            return as_images(frames)
+        return Watched(size, super().preprocessing(size).normalization, tell=tell)
 
-        return decoded
+
+def six_shades(folder: Path) -> Path:
+    """A list of videos 0 to 5, told apart by their shades: 20, 50, 80 and so on."""
+    for number in range(6):
+        write_video(folder / f"{number}.mp4", 20 + 30 * number)
+    (folder / "list.txt").write_text("".join(f"{n}.mp4 {'ab'[n % 2]}\n" for n in range(6)))
+    return folder / "list.txt"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("at", [0, 3, 5])
 def test_a_decoder_that_ends_its_process_costs_its_clip_alone(tmp_path, workers, at) -> None:
-    source = tmp_path / "list.txt"
-    for number in range(6):
-        write_video(tmp_path / f"{number}.mp4", 20 + 30 * number)
-    source.write_text("".join(f"{n}.mp4 {'ab'[n % 2]}\n" for n in range(6)))
-    backbone = Deadly(kills=18 + 30 * at)
+    source = six_shades(tmp_path)
+    backbone = At(18 + 30 * at, lambda: os._exit(1))
     done = extract(source, tmp_path / "out", backbone=backbone, size=(32, 64), workers=workers)
     ((clip_id, reason),) = [(one.clip.clip_id, one.reason) for one in done.failed]
     assert clip_id == str(at)
