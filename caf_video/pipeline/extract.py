@@ -13,7 +13,7 @@ from caf_video.data.frames import ClipFrames, ClipSample
 from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manifest
 from caf_video.data.moved import where_they_are
 from caf_video.data.video.reader import VideoError
-from caf_video.data.workers import made_in_order
+from caf_video.data.workers import NothingMadeError, made_in_order
 from caf_video.errors import CafVideoError
 from caf_video.file_names import file_name
 from caf_video.files import require_ours, was_ours
@@ -25,6 +25,11 @@ from caf_video.shards import WHOLE, Shard, items_of
 
 _AHEAD = 2  # samples that each process makes before they are asked for, torch's default
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
+
+# What a clip has to be decoded, in a process: two minutes, and the time in which its whole video is
+# read and decoded by a slow disk and core. An hour of 2 GB has 8 minutes and a half.
+_LEAST_SECONDS = 120.0
+_BYTES_A_SECOND = 5e6
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def extract(
     Of several shards each extracts the clips of its own recordings into the same store, all with
     the same manifest.
 
-    A clip that cannot be read is passed over; so is one whose decoder ends its process, and one
+    A clip that cannot be read is passed over; so is one whose decoder ends its process or, where
+    `workers` decode, gives nothing in two minutes and a second for every 5 MB of its video; and one
     whose features are not finite. Splits that a store has dealt stay: `seed` deals the recordings
     that are new to it.
 
@@ -83,7 +89,7 @@ def extract(
         size: (height, width) that frames are resized to, multiples of 32.
         timesteps: Frames that stand for a clip.
         candidates: Frames per timestep that training may choose from, odd; other splits have one.
-        workers: Processes that decode.
+        workers: Processes that decode; with 0 nothing ends a decoder that hangs.
         seed: Of the split, for clips that come without one.
         fps: Frames a second, of raw streams, folders of frames and lists in frames that do not say.
         videos: Where the videos are, if they are not where the list says; the store then says so.
@@ -223,15 +229,22 @@ def _samples(attempt: _Attempt, count: int, workers: int) -> Iterator[ClipSample
     """Samples in order, decoded ahead in processes, or in words why there is none.
 
     When a process is lost, those that work ahead do not tell at which clip. So the next clips are
-    decoded one by one, each in a process of its own, until one is lost again: that was it.
+    decoded one by one, each in a process of its own, until one is lost again: that was it. One that
+    hangs is known: the next clip is what it was at.
     """
     done = 0
     while done < count:
         ahead = min(workers, count - done)
+        seconds = _patience(attempt.frames.clips[done:])
         try:
-            for sample in made_in_order(attempt, range(done, count), workers=ahead, lost=_LOST):
+            for sample in made_in_order(
+                attempt, range(done, count), workers=ahead, lost=_LOST, seconds=seconds
+            ):
                 done += 1
                 yield sample
+        except NothingMadeError:
+            yield _nothing_decoded(attempt, done, seconds)
+            done += 1
         except _DecoderLost:
             for position in range(done, min(done + (_AHEAD + 1) * ahead, count)):
                 sample = _alone(attempt, position)
@@ -242,11 +255,26 @@ def _samples(attempt: _Attempt, count: int, workers: int) -> Iterator[ClipSample
 
 
 def _alone(attempt: _Attempt, position: int) -> ClipSample | str:
+    clip = attempt.frames.clips[position]
+    seconds = _patience([clip])
     try:
-        (sample,) = made_in_order(attempt, [position], workers=1, lost=_LOST)
+        (sample,) = made_in_order(attempt, [position], workers=1, lost=_LOST, seconds=seconds)
     except _DecoderLost as error:
-        return f"{attempt.frames.clips[position].path.name}: {error}"
+        return f"{clip.path.name}: {error}"
+    except NothingMadeError:
+        return _nothing_decoded(attempt, position, seconds)
     return sample
+
+
+def _patience(clips: Sequence[Clip]) -> float:
+    """Seconds that the decoding of any of these clips may take."""
+    sizes = (path.stat().st_size for path in {clip.path for clip in clips} if path.is_file())
+    return _LEAST_SECONDS + max(sizes, default=0) / _BYTES_A_SECOND
+
+
+def _nothing_decoded(attempt: _Attempt, position: int, seconds: float) -> str:
+    name = attempt.frames.clips[position].path.name
+    return f"{name}: nothing was decoded in {seconds:.0f} s"
 
 
 def _not_finite(features: ClipFeatures) -> str:

@@ -1,6 +1,8 @@
 """What a run was trained on is never what it is tested on, whatever became of the splits."""
 
+import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest, write_manifest
 from caf_video.errors import CafVideoError, InputError
 from caf_video.models.preprocessing import Normalization, Preprocessing
+from caf_video.pipeline import extract as stage
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.extract import extract, with_kept_splits
@@ -272,6 +275,53 @@ def test_a_decoder_that_ends_its_process_costs_its_clip_alone(tmp_path, workers,
         assert done.store.read(name).clip_id == name
     mended = extract(source, tmp_path / "out", backbone=Grey(), size=(32, 64), workers=0)
     assert not mended.failed and len(splits_of(mended.store)) == 6
+
+
+@pytest.mark.parametrize(("at", "workers"), [(0, 2), (3, 1), (5, 2)])
+def test_a_decoder_that_hangs_is_ended_in_time_and_costs_its_clip_alone(
+    tmp_path, monkeypatch, workers, at
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 2.0)
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    backbone = At(18 + 30 * at, lambda: time.sleep(600))
+    done = extract(six_shades(tmp_path), tmp_path / "out", backbone=backbone, size=(32, 64),
+                   workers=workers)  # fmt: skip
+    assert [(one.clip.clip_id, one.reason) for one in done.failed] == [
+        (str(at), f"{at}.mp4: nothing was decoded in 2 s")
+    ]
+    assert set(splits_of(done.store)) == set("012345") - {str(at)}
+    assert multiprocessing.active_children() == []
+
+
+def test_a_decoder_that_hangs_while_clips_are_tried_alone_is_ended_too(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 2.0)
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    lost = tmp_path / "lost"
+
+    def once_lost_then_hangs() -> None:
+        if lost.exists():
+            time.sleep(600)
+        lost.touch()
+        os._exit(1)
+
+    done = extract(six_shades(tmp_path), tmp_path / "out", backbone=At(78, once_lost_then_hangs),
+                   size=(32, 64), workers=1)  # fmt: skip
+    assert [one.reason for one in done.failed] == ["2.mp4: nothing was decoded in 2 s"]
+
+
+def test_a_decoder_that_is_slow_is_waited_for_and_a_large_video_is_given_longer(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(stage, "_BYTES_A_SECOND", 200.0)
+    source = six_shades(tmp_path)
+    size = (tmp_path / "3.mp4").stat().st_size
+    assert size > 1500  # so that it has more than seven seconds
+    backbone = At(18 + 30 * 3, lambda: time.sleep(0.7))
+    done = extract(source, tmp_path / "out", backbone=backbone, size=(32, 64), workers=1)
+    assert not done.failed and len(splits_of(done.store)) == 6
 
 
 @pytest.mark.parametrize(("value", "told"), [(torch.inf, "not finite"), (7e4, "more than float16")])
