@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caf_video.data.clips import assign_splits
-from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
+from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription, unstorable
 from caf_video.data.frames import ClipFrames, ClipSample
 from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manifest
 from caf_video.data.moved import where_they_are
@@ -135,8 +135,9 @@ def extract(
         if isinstance(features, str):
             failed.append(FailedClip(clip, features))
             continue
-        if not features.feature_maps.to(torch.float16).isfinite().all():
-            failed.append(FailedClip(clip, _not_finite(features)))
+        reason = unstorable(features.feature_maps)
+        if reason:
+            failed.append(FailedClip(clip, f"its features {reason}"))
             continue
         store.write(features, _key(clip, events), event=events[clip.clip_id])
         store.forget_failure(clip.clip_id)
@@ -275,13 +276,6 @@ def _patience(clips: Sequence[Clip]) -> float:
 def _nothing_decoded(attempt: _Attempt, position: int, seconds: float) -> str:
     name = attempt.frames.clips[position].path.name
     return f"{name}: nothing was decoded in {seconds:.0f} s"
-
-
-def _not_finite(features: ClipFeatures) -> str:
-    maps = features.feature_maps
-    if not maps.isfinite().all():
-        return "its features are not finite (NaN or infinity)"
-    return f"its features reach {maps.abs().max().item():.3g}, more than float16 holds (65504)"
 
 
 def describe(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caf_video.data.features import unstorable
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_indices
 from caf_video.data.video.reader import VideoReader
@@ -131,9 +132,11 @@ def embed_clips_of_video(
                     for i in range(0, len(chunk), READ_AT_ONCE)
                 ]
             )
-            maps = feature_maps(backbone, preprocessing, images).to(torch.float16)
-            if not maps.isfinite().all():
-                raise CafVideoError(f"{path.name}: feature maps are not finite in half precision")
+            maps = feature_maps(backbone, preprocessing, images)
+            reason = unstorable(maps)
+            if reason:
+                raise CafVideoError(f"{path.name}: its feature maps {reason}")
+            maps = maps.to(torch.float16)
             # The network's own first half is of single frames: it too is done once.
             held.update(zip(chunk.tolist(), first_half(run, maps[:, None])[:, 0], strict=True))
             ready = pending[indices[pending].max(axis=1) <= chunk[-1]]
