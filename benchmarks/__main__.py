@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import clips, heads, hostile, images, pictures
+from benchmarks import clips, extraction, heads, hostile, images, pictures
 from benchmarks.bench import Bench
 from benchmarks.peers import MAX_ITERATIONS, SAMPLE_ITERATIONS, TOLERANCE
 from benchmarks.report import to_markdown, write
@@ -57,6 +57,8 @@ def all_cases() -> dict[str, Case]:
         cases[f"overlay {size}"] = partial(pictures.overlays, size=size)
     for backbone in ("efficientnet_lite0", "resnet18", "resnet50"):
         cases[f"overlay video {backbone}"] = partial(pictures.video, name=backbone)
+    for backbone in extraction.MOST:
+        cases[f"extraction {backbone}"] = partial(extraction.extraction, name=backbone)
     for head in heads.HEADS:
         cases[head] = partial(heads.head, name=head)
     return cases

@@ -46,9 +46,14 @@ _OF_A_CHECKPOINT = (
 )
 
 MOST_SECONDS = 120.0  # that processes have to notice that one of them is gone
+MOST_SECONDS_OF_A_RUN = 900.0
 NEEDED = ("extract", "train", "index")  # by other stages
-OUTCOMES = ("equal", "different", "refused")
+OUTCOMES = ("equal", "different", "refused", "hung")
 ELSEWHERE = Path("/dev/shm")  # another file system than that of the results, on Linux
+
+
+class HungError(Exception):
+    """A command, or processes of it, that had to be ended."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,13 @@ class Stage:
         command: Given the folder of a try, the arguments of `caf-video`.
         prepare: Puts into the folder of a try what the command works on there.
         one_process: One of its processes is killed, drawn at random, and the others end themselves.
+        once: It refuses to begin where its result is there, whole.
     """
 
     command: Callable[[Path], list[str]]
     prepare: Callable[[Path], None] = lambda folder: None
     one_process: bool = False
+    once: bool = False
 
 
 def stages(inputs: Path) -> dict[str, Stage]:
@@ -93,7 +100,15 @@ def stages(inputs: Path) -> dict[str, Stage]:
     extracted = ["--size", "64x96", "--precision", "float32", "--workers", "0"]
     localized = ["--backbone", "efficientnet_lite0", "--workers", "1", "--size", "96x96"]
     given = ["--features", str(features)]
+    videos = ["--videos", str(inputs / "videos")]
     return {
+        "import": Stage(
+            lambda folder: [
+                *("import", str(inputs / "videos" / "events.csv"), "--unit", "s", *videos),
+                *("--out", str(folder / "manifest.csv")),
+            ],
+            once=True,
+        ),
         "synth": Stage(lambda folder: ["synth", str(folder / "clips"), *sessions]),
         "extract": Stage(
             lambda folder: [
@@ -137,7 +152,10 @@ def stages(inputs: Path) -> dict[str, Stage]:
 
 
 def write_videos(folder: Path) -> None:
-    """Clips of three classes, two of each in every split: a bar that moves over noise."""
+    """Clips of three classes, two of each in every split: a bar that moves over noise.
+
+    And a drive, and a table of events in all of them, as an annotation tool exports it.
+    """
     random_ = np.random.default_rng(0)
     clips = []
     for split in ("train", "val", "test"):
@@ -154,6 +172,9 @@ def write_videos(folder: Path) -> None:
     with VideoWriter(folder / "drive.mp4", fps=4) as writer:
         for frame in range(48):
             writer.write(np.full((64, 96, 3), 40 + 4 * frame, np.uint8))
+    rows = [f"{clip.path.name},{clip.label},0.5,2.5" for clip in clips]
+    rows += [f"drive.mp4,still,{second},{second + 1}" for second in range(11)]
+    (folder / "events.csv").write_text("\n".join(["video,label,start,end", *rows]) + "\n")
 
 
 def run(
@@ -165,7 +186,7 @@ def run(
     with `only_one`, one of them that it draws.
 
     Raises:
-        SystemExit: The others did not end within `MOST_SECONDS` after the one.
+        HungError: It did not end, or the others did not after the one.
     """
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
@@ -181,6 +202,10 @@ def run(
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 break
+            if time.perf_counter() - began > MOST_SECONDS_OF_A_RUN:
+                _kill(-child)
+                os.waitpid(child, 0)
+                raise HungError(f"still running after {MOST_SECONDS_OF_A_RUN:g} s")
             if kill_after is not None and time.perf_counter() - began > kill_after:
                 if only_one is not None:
                     _kill(only_one.choice(processes_of(child) or [child]))
@@ -216,9 +241,16 @@ def await_end_of(group: int) -> None:
     until = time.monotonic() + MOST_SECONDS
     while rest := processes_of(group):
         if time.monotonic() > until:
+            names = [_command_of(process) for process in rest]
             _kill(-group)
-            raise SystemExit(f"{len(rest)} processes did not end after another was killed")
+            raise HungError(f"did not end after another process was killed: {', '.join(names)}")
         time.sleep(0.05)
+
+
+def _command_of(process: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:80]
+    return "one that is gone now"
 
 
 def _kill(process: int) -> None:
@@ -305,14 +337,14 @@ def try_stage(stage: Stage, folder: Path, wanted: dict[str, Any], moments: list[
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     stage.prepare(folder)
-    for moment in moments:
-        chosen = random.Random(moment) if stage.one_process else None
-        code, _, said = run(stage.command(folder), kill_after=moment, only_one=chosen)
-        if code:
-            return f"refused: {said}"
-    code, _, said = run(stage.command(folder))
-    if code:
-        return f"refused: {said}"
+    try:
+        for moment in [*moments, None]:
+            chosen = random.Random(moment) if moment and stage.one_process else None
+            code, _, said = run(stage.command(folder), kill_after=moment, only_one=chosen)
+            if code and not (stage.once and not differing(left(folder), wanted)):
+                return f"refused: {said}"
+    except HungError as error:
+        return f"hung: {error}"
     others = differing(left(folder), wanted)
     return f"different: {', '.join(others[:3])}" if others else "equal"
 
@@ -376,8 +408,15 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="runs/kill", help="folder for everything; emptied first")
-    parser.add_argument("--tries", type=int, default=20, help="of every stage")
-    parser.add_argument("--stages", nargs="*", help="synth, extract, train, evaluate, explain …")
+    parser.add_argument("--tries", type=int, default=20, help="of every stage (%(default)s)")
+    names = [name.split()[0] for name in stages(Path())]
+    parser.add_argument(
+        "--stages",
+        nargs="*",
+        choices=names,
+        metavar="STAGE",
+        help=f"all, or some of: {', '.join(names)}; those that they need run once, undisturbed",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     return parser.parse_args()
 

@@ -1,8 +1,11 @@
 """Worker processes that do not fight over cores, and leave Ctrl-C to their parent."""
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from typing import Any
 from caf_video.errors import CafVideoError
 
 _MOST_MEMORY = 2**34  # bytes of address space, of which libraries reserve some at once
+_STARTER = "CAF_VIDEO_STARTED_BY"  # in the environment: the process that starts others
 
 
 @contextmanager
@@ -33,6 +37,32 @@ def _set_up() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it cancels the others
     cv2.setNumThreads(1)  # the processes already take all cores
+
+
+@contextmanager
+def ending_with_starter() -> Iterator[None]:
+    """Inside, a process ends within seconds of the one that started it, if that was inside, too.
+
+    Of a training's processes the first starts the others. Is it killed before they have met, they
+    would wait for it for half an hour.
+    """
+    starter = os.environ.get(_STARTER)
+    # On Windows a launcher may stand between the two.
+    if starter is not None and sys.platform != "win32":
+        threading.Thread(target=_end_after, args=(int(starter),), daemon=True).start()
+    os.environ[_STARTER] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[_STARTER]
+        if starter is not None:
+            os.environ[_STARTER] = starter
+
+
+def _end_after(starter: int) -> None:
+    while os.getppid() == starter:
+        time.sleep(1)
+    os._exit(1)
 
 
 class ProcessDied(CafVideoError):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
@@ -11,7 +13,7 @@ import pytest
 
 from caf_video.data.images import ImageSetError
 from caf_video.data.images.lists import whole_number
-from caf_video.processes import ProcessDied, apart, worker_pool
+from caf_video.processes import ProcessDied, apart, ending_with_starter, worker_pool
 
 JOBS = 200
 
@@ -59,3 +61,52 @@ def test_a_function_that_dies_hangs_or_takes_all_memory_is_one_line(
 ) -> None:
     with pytest.raises(ProcessDied, match=words):
         apart(function, *arguments, seconds=0.5 if function is time.sleep else 60)
+
+
+STARTS = """
+import subprocess, sys
+from caf_video.processes import ending_with_starter
+with ending_with_starter():
+    print(subprocess.Popen([sys.executable, "-c", sys.argv[1]]).pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc who runs")
+@pytest.mark.parametrize("delay", ["pass", "time.sleep(2)"])
+def test_a_process_ends_with_the_one_that_started_it_though_that_is_killed_before_it_looks(
+    delay,
+) -> None:
+    sleeps = (
+        f"import time\n{delay}\nfrom caf_video.processes import ending_with_starter\n"
+        "with ending_with_starter():\n    time.sleep(100)\n"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTS, sleeps], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with starter:
+        started = int(starter.stdout.readline())  # type: ignore[union-attr]
+        if delay == "pass":
+            time.sleep(1.5)
+            assert is_running(started)
+        starter.kill()
+    until = time.monotonic() + 30
+    while is_running(started):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_process_that_nobody_inside_started_goes_on_and_leaves_its_environment_as_it_was() -> (
+    None
+):
+    before = dict(os.environ)
+    with ending_with_starter():
+        assert os.environ != before
+    assert os.environ == before

@@ -190,7 +190,10 @@ def extract(
         str,
         typer.Option(help="float32, bfloat16, or 'fastest': bfloat16 where the CPU has it."),
     ] = "fastest",
-    workers: Annotated[int, typer.Option(help="Processes that decode (0: none).", min=0)] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that decode (0: none, and none that hangs is ended).", min=0),
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of splits drawn for clips without one.", min=0)] = 0,
     fps: Annotated[
         float | None,

@@ -21,7 +21,8 @@ class ClipSample:
 
     Attributes:
         clip_id: Of the clip.
-        images: What the transform made of the frames, (t, k, 3, h, w).
+        images: What the transform made of the frames, (t, k, 3, h, w); resized and uint8, they
+            cross processes and buses at a quarter of what they are normalised.
         frame_indices: Positions in the video, int64, (t, k).
         times_seconds: When those frames appear in the video, float64, (t, k).
     """

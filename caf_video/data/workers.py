@@ -11,8 +11,17 @@ from caf_video.errors import CafVideoError
 Made = TypeVar("Made")
 
 
+class NothingMadeError(CafVideoError):
+    """Nothing came of the next number in the time that it had."""
+
+
 def made_in_order(
-    make: Callable[[int], Made], numbers: Sequence[int], *, workers: int, lost: CafVideoError
+    make: Callable[[int], Made],
+    numbers: Sequence[int],
+    *,
+    workers: int,
+    lost: CafVideoError,
+    seconds: float = 0,
 ) -> Iterator[Made]:
     """What `make` makes of each number, in order.
 
@@ -20,8 +29,12 @@ def made_in_order(
         make: What it makes depends on the number alone.
         workers: Processes that work ahead; 0 makes each when it is asked for.
         lost: Raised where such a process was ended from outside; says what then helps.
+        seconds: How long to wait for any of the processes, all of which are then ended; 0, and
+            without processes, for ever.
 
     Raises:
+        NothingMadeError: Nothing came in that time: of the next number, which is the one that its
+            process was at, and has been for as long or longer.
         CafVideoError: As `make`, in one line: a loader would wrap it in the traceback of its worker
             process. Or `lost`.
     """
@@ -34,18 +47,23 @@ def made_in_order(
         num_workers=workers,
         collate_fn=_as_it_is,
         worker_init_fn=_ignore_interrupts,
+        timeout=seconds,
     )
     try:
         for made in loader:
             if isinstance(made, CafVideoError):
                 raise made
             yield made
+        return
     except (ConnectionError, EOFError) as error:  # it died while it handed a tensor over
         raise lost from error
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise lost from error
+        if not str(error).startswith("DataLoader timed out"):
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise lost from error
+    # Not within: the cause of an error keeps the processes, and the one that hangs is to end now.
+    raise NothingMadeError(f"nothing was made in {seconds:g} s")
 
 
 class _ErrorsAsData(Dataset[Made | CafVideoError]):

@@ -130,14 +130,21 @@ class Preprocessing:
         return images
 
     def finish(self, images: Tensor) -> Tensor:
-        """The cheap half: the centre of uint8 images (n, 3, h, w), normalised, (n, 3, *size)."""
+        """The cheap half: the centre of uint8 images (n, 3, h, w), normalised, (n, 3, *size).
+
+        It is done where they are, so that a device is sent a quarter of the bytes.
+        """
         if images.shape[-2:] != self.size:
             images = transforms.center_crop(images, list(self.size))
+        count, _, height, width = images.shape
+        # Row by row as they lie in memory: three numbers at a time would take three times as long.
+        rows = images.movedim(1, 3).reshape(count, height, 3 * width)
         mean, std = (
-            torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
+            torch.tensor(values, dtype=torch.float32, device=images.device).repeat(width)
             for values in (self.normalization.mean, self.normalization.std)
         )
-        return (images.to(torch.float32) - mean).div_(std)
+        normalized = rows.to(torch.float32, copy=True).sub_(mean).div_(std)
+        return normalized.view(count, height, width, 3).movedim(3, 1)
 
 
 def require_preprocessed(images: Tensor) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caf_video.attention import Explanation, explain
+from caf_video.attention import explain
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import InputError
 from caf_video.files import require_ours
@@ -102,7 +102,10 @@ def explain_video(
     backbone.to(device())
     # The trunk runs below, once; what is explained starts with its feature maps.
     rest = nn.Sequential(nn.Identity(), backbone.tail)
-    solutions: list[Explanation] = []
+    # Of every frame no more than is written: an hour at 30 frames a second has 108 000 of them.
+    filters: list[Tensor] = []
+    losses: list[Tensor] = []
+    settled, solver = 0, ""
     indices: list[int] = []
     backbone_seconds = 0.0
     with VideoReader(video) as reader, ExitStack() as stack:
@@ -142,7 +145,7 @@ def explain_video(
         for batch in _batches(frames):
             # One by one: a stack of whole frames would be a copy of many megabytes.
             resized = torch.cat([preprocessing.resize(frame[None]) for _, frame in batch])
-            images = preprocessing.finish(resized).to(device())
+            images = preprocessing.finish(resized.to(device()))
             before = time.perf_counter()
             with torch.no_grad():
                 maps = backbone.features(images)
@@ -153,9 +156,11 @@ def explain_video(
             solution = explain(
                 rest, maps, layer="0", axes="n c h w", target=number, center_logits=center_logits
             )
-            solutions.append(solution)
+            filters.append(solution.filters.cpu())
+            losses.append(solution.losses.cpu())
+            settled, solver = settled + int(solution.settled.sum()), solution.solver
             indices += [index for index, _ in batch]
-            heat = solution.filters.abs().cpu().numpy()
+            heat = filters[-1].abs().numpy()
             words = [
                 (
                     f"{class_name(backbone, shown)} {share_text(of_frame[shown])}",
@@ -177,8 +182,8 @@ def explain_video(
         "end_seconds": end_seconds,
         "class": number,
         "center_logits": center_logits,
-        "solver": solutions[0].solver,
-        "settled": int(sum(solution.settled.sum() for solution in solutions)),
+        "solver": solver,
+        "settled": settled,
         "frames": len(indices),
         "files": {"overlay": overlays[0].name, "filters": f"{name}.npz"},
         "overlays": [path.name for path in overlays],
@@ -186,8 +191,8 @@ def explain_video(
     write_npz(
         folder / f"{name}.npz",
         {
-            "filters": _joined([solution.filters for solution in solutions]),
-            "losses": _joined([solution.losses for solution in solutions]),
+            "filters": torch.cat(filters).numpy(),
+            "losses": torch.cat(losses).numpy(),
             "frame_indices": np.array(indices),
             "times_seconds": times[indices],
         },
@@ -236,7 +241,3 @@ def _batches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
             batch = []
     if batch:
         yield batch
-
-
-def _joined(parts: list[Tensor]) -> np.ndarray:
-    return torch.cat(parts).cpu().numpy()

@@ -8,22 +8,28 @@ import torch
 from torch import Tensor
 
 from caf_video.data.clips import assign_splits
-from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription
+from caf_video.data.features import ClipFeatures, FeatureStore, StoreDescription, unstorable
 from caf_video.data.frames import ClipFrames, ClipSample
 from caf_video.data.manifest import Clip, read_clips, read_manifest, write_manifest
 from caf_video.data.moved import where_they_are
 from caf_video.data.video.reader import VideoError
-from caf_video.data.workers import made_in_order
+from caf_video.data.workers import NothingMadeError, made_in_order
 from caf_video.errors import CafVideoError
 from caf_video.file_names import file_name
 from caf_video.files import require_ours, was_ours
 from caf_video.models.backbones import BACKBONES, Backbone
+from caf_video.models.preprocessing import Preprocessing
 from caf_video.pipeline.identity import VideoDigests
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.shards import WHOLE, Shard, items_of
 
 _AHEAD = 2  # samples that each process makes before they are asked for, torch's default
 FRAMES_AT_ONCE = 64  # through a backbone: keeps a GPU busy in little memory
+
+# What a clip has to be decoded, in a process: two minutes, and the time in which its whole video is
+# read and decoded by a slow disk and core. An hour of 2 GB has 8 minutes and a half.
+_LEAST_SECONDS = 120.0
+_BYTES_A_SECOND = 5e6
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ def extract(
     Of several shards each extracts the clips of its own recordings into the same store, all with
     the same manifest.
 
-    A clip that cannot be read is passed over; so is one whose decoder ends its process, and one
+    A clip that cannot be read is passed over; so is one whose decoder ends its process or, where
+    `workers` decode, gives nothing in two minutes and a second for every 5 MB of its video; and one
     whose features are not finite. Splits that a store has dealt stay: `seed` deals the recordings
     that are new to it.
 
@@ -82,7 +89,7 @@ def extract(
         size: (height, width) that frames are resized to, multiples of 32.
         timesteps: Frames that stand for a clip.
         candidates: Frames per timestep that training may choose from, odd; other splits have one.
-        workers: Processes that decode.
+        workers: Processes that decode; with 0 nothing ends a decoder that hangs.
         seed: Of the split, for clips that come without one.
         fps: Frames a second, of raw streams, folders of frames and lists in frames that do not say.
         videos: Where the videos are, if they are not where the list says; the store then says so.
@@ -116,21 +123,21 @@ def extract(
             missing.append(clip)
         elif file_name(clip.clip_id) in before:  # its video had gone, and is there again
             store.forget_failure(clip.clip_id)
+    preprocessing = backbone.preprocessing(size)
     frames = ClipFrames(
-        missing,
-        timesteps=timesteps,
-        candidates=candidates,
-        transform=backbone.preprocessing(size),
+        missing, timesteps=timesteps, candidates=candidates, transform=preprocessing.resize
     )
     backbone.to(device())
     samples = _samples(_Attempt(frames), len(missing), workers)
-    made = zip(missing, gathered_features(backbone, samples, _gathered()), strict=True)
+    computed = gathered_features(backbone, preprocessing, samples, _gathered())
+    made = zip(missing, computed, strict=True)
     for clip, features in track(made, description="Extracting features", total=len(missing)):
         if isinstance(features, str):
             failed.append(FailedClip(clip, features))
             continue
-        if not features.feature_maps.to(torch.float16).isfinite().all():
-            failed.append(FailedClip(clip, _not_finite(features)))
+        reason = unstorable(features.feature_maps)
+        if reason:
+            failed.append(FailedClip(clip, f"its features {reason}"))
             continue
         store.write(features, _key(clip, events), event=events[clip.clip_id])
         store.forget_failure(clip.clip_id)
@@ -223,15 +230,22 @@ def _samples(attempt: _Attempt, count: int, workers: int) -> Iterator[ClipSample
     """Samples in order, decoded ahead in processes, or in words why there is none.
 
     When a process is lost, those that work ahead do not tell at which clip. So the next clips are
-    decoded one by one, each in a process of its own, until one is lost again: that was it.
+    decoded one by one, each in a process of its own, until one is lost again: that was it. One that
+    hangs is known: the next clip is what it was at.
     """
     done = 0
     while done < count:
         ahead = min(workers, count - done)
+        seconds = _patience(attempt.frames.clips[done:])
         try:
-            for sample in made_in_order(attempt, range(done, count), workers=ahead, lost=_LOST):
+            for sample in made_in_order(
+                attempt, range(done, count), workers=ahead, lost=_LOST, seconds=seconds
+            ):
                 done += 1
                 yield sample
+        except NothingMadeError:
+            yield _nothing_decoded(attempt, done, seconds)
+            done += 1
         except _DecoderLost:
             for position in range(done, min(done + (_AHEAD + 1) * ahead, count)):
                 sample = _alone(attempt, position)
@@ -242,18 +256,26 @@ def _samples(attempt: _Attempt, count: int, workers: int) -> Iterator[ClipSample
 
 
 def _alone(attempt: _Attempt, position: int) -> ClipSample | str:
+    clip = attempt.frames.clips[position]
+    seconds = _patience([clip])
     try:
-        (sample,) = made_in_order(attempt, [position], workers=1, lost=_LOST)
+        (sample,) = made_in_order(attempt, [position], workers=1, lost=_LOST, seconds=seconds)
     except _DecoderLost as error:
-        return f"{attempt.frames.clips[position].path.name}: {error}"
+        return f"{clip.path.name}: {error}"
+    except NothingMadeError:
+        return _nothing_decoded(attempt, position, seconds)
     return sample
 
 
-def _not_finite(features: ClipFeatures) -> str:
-    maps = features.feature_maps
-    if not maps.isfinite().all():
-        return "its features are not finite (NaN or infinity)"
-    return f"its features reach {maps.abs().max().item():.3g}, more than float16 holds (65504)"
+def _patience(clips: Sequence[Clip]) -> float:
+    """Seconds that the decoding of any of these clips may take."""
+    sizes = (path.stat().st_size for path in {clip.path for clip in clips} if path.is_file())
+    return _LEAST_SECONDS + max(sizes, default=0) / _BYTES_A_SECOND
+
+
+def _nothing_decoded(attempt: _Attempt, position: int, seconds: float) -> str:
+    name = attempt.frames.clips[position].path.name
+    return f"{name}: nothing was decoded in {seconds:.0f} s"
 
 
 def describe(
@@ -282,12 +304,16 @@ def _gathered() -> int:
 
 
 def gathered_features(
-    backbone: Backbone, samples: Iterable[ClipSample | str], frames: int
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    samples: Iterable[ClipSample | str],
+    frames: int,
 ) -> Iterator[ClipFeatures | str]:
     """The features of each sample, in order, or the words that stand for one.
 
     Args:
         backbone: The frozen network.
+        preprocessing: Which has resized their images, and normalises them on the device.
         samples: Of clips, or in words why there is none.
         frames: Those of several clips go through together once they are so many: the few of one
             clip are no batch for a GPU.
@@ -298,27 +324,30 @@ def gathered_features(
         waiting.append(sample)
         count += 0 if isinstance(sample, str) else sample.frame_indices.numel()
         if count >= frames or count == 0:
-            yield from _together(backbone, waiting)
+            yield from _together(backbone, preprocessing, waiting)
             waiting, count = [], 0
-    yield from _together(backbone, waiting)
+    yield from _together(backbone, preprocessing, waiting)
 
 
 def _together(
-    backbone: Backbone, samples: Sequence[ClipSample | str]
+    backbone: Backbone, preprocessing: Preprocessing, samples: Sequence[ClipSample | str]
 ) -> Iterator[ClipFeatures | str]:
     of_clips = [sample for sample in samples if isinstance(sample, ClipSample)]
     maps: Iterator[Tensor] = iter(())
     if of_clips:
         images = torch.cat([sample.images.flatten(0, 1) for sample in of_clips])
         counts = [sample.frame_indices.numel() for sample in of_clips]
-        maps = iter(feature_maps(backbone, images).cpu().split(counts))
+        maps = iter(feature_maps(backbone, preprocessing, images).cpu().split(counts))
     for sample in samples:
         yield sample if isinstance(sample, str) else _features_of(sample, next(maps))
 
 
-def sample_features(backbone: Backbone, sample: ClipSample) -> ClipFeatures:
-    """The feature maps of a clip's sampled frames."""
-    return _features_of(sample, feature_maps(backbone, sample.images.flatten(0, 1)).cpu())
+def sample_features(
+    backbone: Backbone, preprocessing: Preprocessing, sample: ClipSample
+) -> ClipFeatures:
+    """The feature maps of a clip's sampled frames, which `preprocessing` has resized."""
+    images = sample.images.flatten(0, 1)
+    return _features_of(sample, feature_maps(backbone, preprocessing, images).cpu())
 
 
 def _features_of(sample: ClipSample, maps: Tensor) -> ClipFeatures:
@@ -330,12 +359,16 @@ def _features_of(sample: ClipSample, maps: Tensor) -> ClipFeatures:
     )
 
 
-def feature_maps(backbone: Backbone, images: Tensor) -> Tensor:
-    """Feature maps (n, c, h, w) of preprocessed images (n, 3, height, width), on the device."""
+def feature_maps(backbone: Backbone, preprocessing: Preprocessing, images: Tensor) -> Tensor:
+    """Feature maps (n, c, h, w) of images that `preprocessing` has resized, on the device.
+
+    Args:
+        backbone: The frozen network.
+        preprocessing: What normalises them, on the device: they go there a byte a pixel and colour.
+        images: uint8 (n, 3, height, width).
+    """
     with torch.no_grad():
-        if device().type == "cuda" and not images.is_cuda:
+        if device().type == "cuda":
             images = images.pin_memory()  # what is pinned is copied while the GPU computes
-        parts = images.split(FRAMES_AT_ONCE)
-        return torch.cat(
-            [backbone.features(part.to(device(), non_blocking=True)) for part in parts]
-        )
+        parts = (part.to(device(), non_blocking=True) for part in images.split(FRAMES_AT_ONCE))
+        return torch.cat([backbone.features(preprocessing.finish(part)) for part in parts])

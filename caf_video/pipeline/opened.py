@@ -155,7 +155,9 @@ def new_features(run: ClipRun, clips: Sequence[Clip]) -> Iterator[ClipFeatures]:
         return
     wanted = run.description
     backbone = run_backbone(run, clips[0].path.name)
-    transform = backbone.preprocessing(wanted.size)
-    frames = ClipFrames(clips, timesteps=wanted.timesteps, candidates=1, transform=transform)
+    preprocessing = backbone.preprocessing(wanted.size)
+    frames = ClipFrames(
+        clips, timesteps=wanted.timesteps, candidates=1, transform=preprocessing.resize
+    )
     for position in range(len(clips)):
-        yield sample_features(backbone, frames[position])
+        yield sample_features(backbone, preprocessing, frames[position])

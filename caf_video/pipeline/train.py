@@ -28,6 +28,7 @@ from caf_video.pipeline.hydra_command import run_command
 from caf_video.pipeline.results import write_text
 from caf_video.pipeline.setting_types import require_types
 from caf_video.pipeline.training_strips import TrainingStrips
+from caf_video.processes import ending_with_starter
 from caf_video.rendering import training_curves, write_image
 from caf_video.retrieval import chance_recall
 from caf_video.shards import is_first_process
@@ -82,7 +83,8 @@ def train(config: DictConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise TrainingError(f"{folder} is a file, not a folder: choose another run_dir")
     busy = f"another process trains into {folder}: wait for it, or choose another run_dir"
-    with only_one(folder, TrainingError, busy) if is_first_process() else nullcontext():
+    alone = only_one(folder, TrainingError, busy) if is_first_process() else nullcontext()
+    with alone, ending_with_starter():
         return _train(config, choices, data)
 
 

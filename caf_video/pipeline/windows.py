@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caf_video.data.features import unstorable
 from caf_video.data.manifest import Clip
 from caf_video.data.sampling import clip_frame_indices
 from caf_video.data.video.reader import VideoReader
@@ -64,8 +65,9 @@ def maps_of_clip(run: ClipRun, backbone: Backbone, clip: Clip, frame_indices: np
         VideoError: The video cannot be read.
     """
     with VideoReader(clip.path, fps=clip.fps) as reader:
-        images = backbone.preprocessing(run.description.size)(reader.read(frame_indices.tolist()))
-    return feature_maps(backbone, images).to(torch.float16).float()
+        preprocessing = backbone.preprocessing(run.description.size)
+        images = preprocessing.resize(reader.read(frame_indices.tolist()))
+    return feature_maps(backbone, preprocessing, images).to(torch.float16).float()
 
 
 @torch.no_grad()
@@ -121,18 +123,20 @@ def embed_clips_of_video(
         norms = torch.empty(len(clips))
         held: dict[int, Tensor] = {}
         pending = np.arange(len(clips))
-        transform = backbone.preprocessing(wanted.size)
+        preprocessing = backbone.preprocessing(wanted.size)
         chunks = [frames[i : i + FRAMES_AT_ONCE] for i in range(0, len(frames), FRAMES_AT_ONCE)]
         for chunk in track(chunks, description=f"Embedding {path.name}", total=len(chunks)):
             images = torch.cat(
                 [
-                    transform(reader.read(chunk[i : i + READ_AT_ONCE].tolist()))
+                    preprocessing.resize(reader.read(chunk[i : i + READ_AT_ONCE].tolist()))
                     for i in range(0, len(chunk), READ_AT_ONCE)
                 ]
             )
-            maps = feature_maps(backbone, images).to(torch.float16)
-            if not maps.isfinite().all():
-                raise CafVideoError(f"{path.name}: feature maps are not finite in half precision")
+            maps = feature_maps(backbone, preprocessing, images)
+            reason = unstorable(maps)
+            if reason:
+                raise CafVideoError(f"{path.name}: its feature maps {reason}")
+            maps = maps.to(torch.float16)
             # The network's own first half is of single frames: it too is done once.
             held.update(zip(chunk.tolist(), first_half(run, maps[:, None])[:, 0], strict=True))
             ready = pending[indices[pending].max(axis=1) <= chunk[-1]]

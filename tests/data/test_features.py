@@ -20,6 +20,7 @@ from caf_video.data.features import (
     FeatureStore,
     FeatureStoreError,
     StoreDescription,
+    unstorable,
 )
 from caf_video.data.sealed import sealed, unsealed
 from caf_video.data.store_files import fanned_out
@@ -209,6 +210,16 @@ def test_values_that_float16_cannot_hold_name_the_clip(
         store.write(features_of("bad", maps=with_value(value)), "key")
     one_line(caught)
     assert files_in(store.folder) == {"store.json"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("at", [0, 31, 32, 999])
+def test_maps_can_be_stored_where_all_of_them_are_finite_in_half_precision(dtype, at) -> None:
+    for value in (0.0, 65504.0, 65519.0, 65519.99, 65520.0, 65521.0, 1e9, np.inf, np.nan):
+        for signed in (value, -value):
+            maps = torch.zeros(10, 100, dtype=dtype)
+            maps.view(-1)[at] = signed
+            assert (unstorable(maps) == "") == bool(maps.to(torch.float16).isfinite().all())
 
 
 def test_the_largest_float16_is_stored(store: FeatureStore) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from caf_video.attention import explain_clip
 from caf_video.models.backbones import load_backbone
+from caf_video.models.preprocessing import IMAGENET, Preprocessing
 from caf_video.models.recurrent import RecurrentEmbedder
 from caf_video.pipeline.train import compose_config, train
 
@@ -51,6 +52,14 @@ def test_feature_maps_in_both_precisions(name, precision, generator) -> None:
         found = loaded(precision).to(DEVICE).features(images.to(DEVICE)).cpu()
     assert found.dtype == torch.float32
     assert (found - wanted).norm() / wanted.norm() < TOLERANCES[precision]
+
+
+def test_frames_that_come_as_bytes_are_normalised_to_the_digit_as_on_the_cpu(generator) -> None:
+    preprocessing = Preprocessing((64, 96), IMAGENET)
+    images = torch.randint(0, 256, (5, 3, 64, 96), generator=generator, dtype=torch.uint8)
+    found = preprocessing.finish(images.to(DEVICE))
+    assert found.device.type == torch.device(DEVICE).type
+    assert torch.equal(found.cpu(), preprocessing.finish(images))
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's and NCCL's, on numbers of devices and workers

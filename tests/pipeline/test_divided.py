@@ -12,6 +12,7 @@ from caf_video.cli import main
 from caf_video.data.manifest import Clip, read_manifest, write_manifest
 from caf_video.data.store_files import fanned_out
 from caf_video.errors import CafVideoError
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline import progress
 from caf_video.pipeline.extract import extract
 from caf_video.pipeline.identity import VideoDigests
@@ -31,7 +32,7 @@ class Grey:
         return size[0] // 32, size[1] // 32
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().movedim(3, 1)
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def to(self, device) -> None:
         """Nowhere to go."""

@@ -1,9 +1,13 @@
 """Frames of several clips go through the backbone together, and each clip gets its own back."""
 
+import pytest
 import torch
 
 from caf_video.data.frames import ClipSample
-from caf_video.pipeline.extract import gathered_features, sample_features
+from caf_video.models.preprocessing import LITE, Normalization, Preprocessing
+from caf_video.pipeline.extract import feature_maps, gathered_features, sample_features
+
+AS_THEY_ARE = Preprocessing((32, 32), Normalization("bilinear", (0, 0, 0), (1, 1, 1)))
 
 
 class Doubling:
@@ -19,7 +23,8 @@ class Doubling:
 
 def sample_of(name: str, timesteps: int, candidates: int) -> ClipSample:
     shape = (timesteps, candidates)
-    images = torch.randn(*shape, 3, 4, 4, generator=torch.Generator().manual_seed(len(name)))
+    seeded = torch.Generator().manual_seed(len(name))
+    images = torch.randint(0, 256, (*shape, 3, 32, 32), generator=seeded, dtype=torch.uint8)
     return ClipSample(name, images, torch.zeros(shape).long(), torch.zeros(shape).double())
 
 
@@ -30,15 +35,15 @@ def test_clips_come_back_in_order_with_their_own_maps_and_failures_between_them(
     ]  # fmt: skip
     for frames, together in ((1, [9, 3, 9, 3]), (10, [12, 12]), (100, [24])):
         backbone = Doubling()
-        found = [*gathered_features(backbone, iter(samples), frames)]
+        found = [*gathered_features(backbone, AS_THEY_ARE, iter(samples), frames)]
         assert backbone.together == together
         for one, sample in zip(found, samples, strict=True):
             if isinstance(sample, str):
                 assert one == sample
                 continue
             assert one.clip_id == sample.clip_id
-            assert torch.equal(one.feature_maps, 2 * sample.images)
-            alone = sample_features(Doubling(), sample)
+            assert torch.equal(one.feature_maps, 2 * sample.images.float())
+            alone = sample_features(Doubling(), AS_THEY_ARE, sample)
             assert torch.equal(one.feature_maps, alone.feature_maps)
 
 
@@ -50,6 +55,23 @@ def test_a_clip_that_fails_waits_for_none_and_no_clip_is_read_before_it_is_wante
             asked.append(name)
             yield name if name == "not read" else sample_of(name, 3, 1)
 
-    found = gathered_features(Doubling(), samples(), 1)
+    found = gathered_features(Doubling(), AS_THEY_ARE, samples(), 1)
     assert next(found) == "not read" and asked == ["not read"]
     assert next(found).clip_id == "a" and asked == ["not read", "a"]
+
+
+@pytest.mark.parametrize("resized", [None, (40, 48)])
+def test_images_come_as_bytes_and_are_normalised_to_the_digit_as_before(resized) -> None:
+    preprocessing = Preprocessing((32, 32), LITE, resized)
+    video = torch.randint(0, 256, (5, 50, 60, 3), dtype=torch.uint8).numpy()
+    images = preprocessing.resize(video)
+    assert images.dtype == torch.uint8
+    kept = images.clone()
+    found = feature_maps(Doubling(), preprocessing, images)
+    assert torch.equal(images, kept)
+    top, left = ((side - 32) // 2 for side in images.shape[-2:])
+    for image, map_ in zip(images, found, strict=True):
+        for pixels, of_map in zip(image, map_, strict=True):
+            cut = pixels[top : top + 32, left : left + 32].to(torch.float32)
+            assert torch.equal(of_map, 2 * ((cut - torch.tensor(127.0)) / torch.tensor(128.0)))
+    assert torch.equal(found, 2 * preprocessing(video))

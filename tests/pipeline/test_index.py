@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from caf_video.data.manifest import Clip, write_manifest
 from caf_video.errors import CafVideoError, InputError
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline import index as stage
 from caf_video.pipeline.index import Windows, index_moments
 from caf_video.pipeline.moments import MomentIndex
@@ -24,7 +24,7 @@ class Brightness:
         self.frames = 0
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().permute(0, 3, 1, 2)
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def features(self, images):
         self.frames += len(images)

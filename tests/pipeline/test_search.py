@@ -15,6 +15,7 @@ from caf_video.cli import app
 from caf_video.data.manifest import Clip
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline import ask as asking
 from caf_video.pipeline import index as indexing
 from caf_video.pipeline import search as stage
@@ -31,7 +32,7 @@ class Brightness:
     """A backbone whose map says in both channels how bright a frame is, left and right."""
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().permute(0, 3, 1, 2)
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def features(self, images):
         halves = images.mean(dim=(1, 2)).unflatten(1, (4, -1)).mean(dim=2)  # (n, 4)

@@ -1,8 +1,10 @@
 """What a run was trained on is never what it is tested on, whatever became of the splits."""
 
+import multiprocessing
 import os
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 from caf_video.data.features import FeatureStore
 from caf_video.data.manifest import Clip, read_manifest, write_manifest
 from caf_video.errors import CafVideoError, InputError
+from caf_video.models.preprocessing import Normalization, Preprocessing
+from caf_video.pipeline import extract as stage
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.explain import explain_clips
 from caf_video.pipeline.extract import extract, with_kept_splits
@@ -126,7 +130,7 @@ class Grey:
         return size[0] // 32, size[1] // 32
 
     def preprocessing(self, size):
-        return lambda frames: torch.from_numpy(frames).float().movedim(3, 1)
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def to(self, device) -> None:
         """Nowhere to go."""
@@ -224,31 +228,44 @@ def test_a_digest_and_not_a_date_or_a_place_decides_what_is_extracted_again(
     assert written == ["1"]
 
 
-class Deadly(Grey):
-    """Ends the process that decodes a video of one shade."""
+@dataclass(frozen=True)
+class Watched(Preprocessing):
+    """Tells the shade of a clip's first frame where it was decoded."""
 
-    def __init__(self, kills: int) -> None:
-        self.kills = kills
+    tell: Callable[[int], None] = print
+
+    def resize(self, frames):
+        self.tell(int(frames[0, 0, 0, 0]))
+        return super().resize(frames)
+
+
+class At(Grey):
+    """Does something in the process that decodes a video of one shade."""
+
+    def __init__(self, shade: int, act: Callable[[], object]) -> None:
+        self.shade, self.act = shade, act
 
     def preprocessing(self, size):
-        as_images = super().preprocessing(size)
+        def tell(shade: int) -> None:
+            if self.shade <= shade < self.shade + 9:
+                self.act()
 
-        def decoded(frames):
-            if self.kills <= frames[0, 0, 0, 0] < self.kills + 9:
-                os._exit(1)
-            return as_images(frames)
+        return Watched(size, super().preprocessing(size).normalization, tell=tell)
 
-        return decoded
+
+def six_shades(folder: Path) -> Path:
+    """A list of videos 0 to 5, told apart by their shades: 20, 50, 80 and so on."""
+    for number in range(6):
+        write_video(folder / f"{number}.mp4", 20 + 30 * number)
+    (folder / "list.txt").write_text("".join(f"{n}.mp4 {'ab'[n % 2]}\n" for n in range(6)))
+    return folder / "list.txt"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("at", [0, 3, 5])
 def test_a_decoder_that_ends_its_process_costs_its_clip_alone(tmp_path, workers, at) -> None:
-    source = tmp_path / "list.txt"
-    for number in range(6):
-        write_video(tmp_path / f"{number}.mp4", 20 + 30 * number)
-    source.write_text("".join(f"{n}.mp4 {'ab'[n % 2]}\n" for n in range(6)))
-    backbone = Deadly(kills=18 + 30 * at)
+    source = six_shades(tmp_path)
+    backbone = At(18 + 30 * at, lambda: os._exit(1))
     done = extract(source, tmp_path / "out", backbone=backbone, size=(32, 64), workers=workers)
     ((clip_id, reason),) = [(one.clip.clip_id, one.reason) for one in done.failed]
     assert clip_id == str(at)
@@ -258,6 +275,53 @@ def test_a_decoder_that_ends_its_process_costs_its_clip_alone(tmp_path, workers,
         assert done.store.read(name).clip_id == name
     mended = extract(source, tmp_path / "out", backbone=Grey(), size=(32, 64), workers=0)
     assert not mended.failed and len(splits_of(mended.store)) == 6
+
+
+@pytest.mark.parametrize(("at", "workers"), [(0, 2), (3, 1), (5, 2)])
+def test_a_decoder_that_hangs_is_ended_in_time_and_costs_its_clip_alone(
+    tmp_path, monkeypatch, workers, at
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 2.0)
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    backbone = At(18 + 30 * at, lambda: time.sleep(600))
+    done = extract(six_shades(tmp_path), tmp_path / "out", backbone=backbone, size=(32, 64),
+                   workers=workers)  # fmt: skip
+    assert [(one.clip.clip_id, one.reason) for one in done.failed] == [
+        (str(at), f"{at}.mp4: nothing was decoded in 2 s")
+    ]
+    assert set(splits_of(done.store)) == set("012345") - {str(at)}
+    assert multiprocessing.active_children() == []
+
+
+def test_a_decoder_that_hangs_while_clips_are_tried_alone_is_ended_too(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 2.0)
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)
+    lost = tmp_path / "lost"
+
+    def once_lost_then_hangs() -> None:
+        if lost.exists():
+            time.sleep(600)
+        lost.touch()
+        os._exit(1)
+
+    done = extract(six_shades(tmp_path), tmp_path / "out", backbone=At(78, once_lost_then_hangs),
+                   size=(32, 64), workers=1)  # fmt: skip
+    assert [one.reason for one in done.failed] == ["2.mp4: nothing was decoded in 2 s"]
+
+
+def test_a_decoder_that_is_slow_is_waited_for_and_a_large_video_is_given_longer(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "_LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(stage, "_BYTES_A_SECOND", 200.0)
+    source = six_shades(tmp_path)
+    size = (tmp_path / "3.mp4").stat().st_size
+    assert size > 1500  # so that it has more than seven seconds
+    backbone = At(18 + 30 * 3, lambda: time.sleep(0.7))
+    done = extract(source, tmp_path / "out", backbone=backbone, size=(32, 64), workers=1)
+    assert not done.failed and len(splits_of(done.store)) == 6
 
 
 @pytest.mark.parametrize(("value", "told"), [(torch.inf, "not finite"), (7e4, "more than float16")])
