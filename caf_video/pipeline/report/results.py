@@ -178,7 +178,7 @@ def _study(
             continue
         file = page.keep(picture, f"{number:03}-{place:02}")
         pictures.append(ResultPicture(file, (width, height), picture.stem))
-    films = [film for suffix in FILMS if is_ours(film := path.with_suffix(suffix))]
+    films = [one for suffix in FILMS if is_ours(one := path.with_suffix(suffix))]
     film = page.keep(films[0], f"{number:03}") if films and room.take(films[0]) else ""
     name = str(source.with_suffix(""))
     return StudyResult(name, str(source), tables, pictures, notes, film)
