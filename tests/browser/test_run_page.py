@@ -69,7 +69,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         charts=[line_chart("loss", {"loss": (steps, [1 / (1 + step) for step in steps])})],
         settings={HOSTILE: HOSTILE},
         data={"train split": "1 clip"},
-        plane=(0.4, 0.2),
+        plane="Made up.",
         modes=["attention", "frames alone"],
         clips=clips,
         noun="clips",

@@ -6,7 +6,7 @@ from caf_video.errors import InputError
 from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.report.clips import report_clips
 from caf_video.pipeline.report.images import report_images
-from caf_video.pipeline.report.parts import GALLERY, ReportDone
+from caf_video.pipeline.report.parts import GALLERY, MAPS, ReportDone, require_map
 from caf_video.pipeline.report.results import find_results, report_results
 from caf_video.training import ImageRun, load_run
 
@@ -17,6 +17,7 @@ def report(
     *,
     split: str = "test",
     gallery: int = GALLERY,
+    map_kind: str = MAPS[0],
     features: Path | None = None,
     videos: Path | None = None,
     root: Path | None = None,
@@ -29,6 +30,7 @@ def report(
         out: Folder for the page and its pictures.
         split: Whose clips or images are measured and shown.
         gallery: How many are shown at most; of more, as many are drawn by chance.
+        map_kind: Of the embeddings, one of MAPS.
         features, videos: Of clips, where they are, if they were moved.
         root: Of images, where they are, if they were moved.
         track: Shows how far it is.
@@ -47,10 +49,13 @@ def report(
         if (features, videos, root) != (None, None, None):
             raise InputError("--features, --videos and --root are of runs: these are results")
         return report_results(run_folder, found, out)
+    require_map(map_kind)
     if isinstance(load_run(run_folder), ImageRun):
         if features is not None or videos is not None:
             raise InputError("--features and --videos are of clips: this run is of images")
-        return report_images(run_folder, out, split=split, gallery=gallery, root=root, track=track)
+        return report_images(
+            run_folder, out, split=split, gallery=gallery, map_kind=map_kind, root=root, track=track
+        )
     if root is not None:
         raise InputError("--root is of images: this run is of clips")
     return report_clips(
@@ -58,6 +63,7 @@ def report(
         out,
         split=split,
         gallery=gallery,
+        map_kind=map_kind,
         features=features,
         videos=videos,
         track=track,
