@@ -101,7 +101,7 @@
       if (!head.textContent.trim()) button.setAttribute("aria-label", "Sort by the first column");
       head.replaceChildren(button);
       button.addEventListener("click", () => {
-        const way = { none: "ascending", ascending: "descending", descending: "none" }[head.ariaSort || "none"];
+        const way = { none: "ascending", ascending: "descending", descending: "none" }[head.getAttribute("aria-sort") || "none"];
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         if (way === "none") return body.append(...rows);
         head.setAttribute("aria-sort", way);
