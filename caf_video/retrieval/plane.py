@@ -40,7 +40,7 @@ def principal_plane(embeddings: Tensor | np.ndarray) -> tuple[np.ndarray, tuple[
 
 PERPLEXITY = 30.0  # about how many neighbours of each are kept near
 
-_START = 1e-4  # the spread of the start, by which scikit-learn's own from PCA has
+_START = 1e-4  # the spread of the start, as that of scikit-learn's own from PCA
 
 
 def require_tsne() -> Any:
@@ -80,7 +80,7 @@ def neighbor_plane(embeddings: Tensor | np.ndarray) -> np.ndarray:
     spread = start[:, 0].std()
     if len(rows) < 2 or spread == 0:
         return start
-    perplexity = max(1.0, min(PERPLEXITY, (len(rows) - 1) / 3))
+    perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
     made = tsne(perplexity=perplexity, init=(start / spread * _START).astype(np.float32),
                 random_state=0)  # fmt: skip
     return np.asarray(made.fit_transform(rows.astype(np.float32)), np.float64)

@@ -150,6 +150,14 @@ def test_what_has_no_room_is_named_and_not_copied(tmp_path, monkeypatch) -> None
     assert "no room here for the page of this search" in done.page.read_text()
 
 
+def test_what_still_fits_is_copied(tmp_path, monkeypatch) -> None:
+    write_study(study(), tmp_path / "in")
+    sizes = [path.stat().st_size for path in (tmp_path / "in").glob("*.png")]
+    monkeypatch.setattr("caf_video.pipeline.report.results.FILMS_BYTES", sum(sizes) - 1)
+    done = report(tmp_path / "in", tmp_path / "page")
+    assert linked(done.page) == {"frames/000-00.png"}
+
+
 def test_a_page_is_made_again_with_fewer_pictures(tmp_path) -> None:
     write_study(study(), tmp_path / "in")
     report(tmp_path / "in", tmp_path / "page")

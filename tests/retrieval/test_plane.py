@@ -64,6 +64,13 @@ def test_the_same_embeddings_lie_at_the_same_places() -> None:
 
 
 @pytest.mark.usefixtures("scikit_learn")
+def test_what_lies_left_by_its_principal_components_lies_left() -> None:
+    rows = np.random.default_rng(2).normal(size=(60, 4)) * (20, 4, 1, 1)
+    near, components = neighbor_plane(rows), principal_plane(rows)[0]
+    assert np.corrcoef(near[:, 0], components[:, 0])[0, 1] > 0.9
+
+
+@pytest.mark.usefixtures("scikit_learn")
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_few_embeddings_have_a_place_each(count) -> None:
     plane = neighbor_plane(np.random.default_rng(0).normal(size=(count, 3)))
