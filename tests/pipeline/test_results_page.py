@@ -229,5 +229,6 @@ def test_a_folder_of_neither_says_in_a_line_what_it_may_be(tmp_path, capsys, mon
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "no training run" in line and "holds no results of `caf-video study`" in line
     write_study(study(), tmp_path / "in")
-    with pytest.raises(InputError, match="are of runs"):
-        report(tmp_path / "in", tmp_path / "page", videos=tmp_path)
+    for option in ({"videos": tmp_path}, {"map_kind": "tsne"}):
+        with pytest.raises(InputError, match="are of runs"):
+            report(tmp_path / "in", tmp_path / "page", **option)

@@ -46,8 +46,8 @@ def report(
                 f"{run_folder} is no training run (no checkpoints/best.ckpt), and holds no results "
                 "of `caf-video study`, `localize --json` or `search`, nor do the folders in it"
             )
-        if (features, videos, root) != (None, None, None):
-            raise InputError("--features, --videos and --root are of runs: these are results")
+        if (features, videos, root, map_kind) != (None, None, None, MAPS[0]):
+            raise InputError("--features, --videos, --root and --map are of runs: here are results")
         return report_results(run_folder, found, out)
     require_map(map_kind)
     if isinstance(load_run(run_folder), ImageRun):
