@@ -124,11 +124,11 @@ def report(
         Path | None, typer.Option(help="Of a run of images: where they are, if they were moved.")
     ] = None,
 ) -> None:
-    """Write the page of a run, or of results, to be opened by double-click.
+    """Write the page of a run, or of results, to open.
 
     Figures beside their baselines, curves, a map of the embeddings, and every clip with its
-    attention and its neighbours; of results their tables, pictures and matches. It needs no
-    network and no server.
+    attention and its neighbours; of results their tables, pictures and matches. It opens by
+    double-click, and needs no network and no server.
     """
     from caf_video.pipeline.report.stage import report as write_report
 
