@@ -64,6 +64,7 @@ OUTSIDE = {
     "PIL": {"data", "synthetic", "rendering", "pipeline"},
     "cv2": {"synthetic", "localization", "rendering", "processes"},
     "faiss": {"retrieval"},
+    "sklearn": {"retrieval"},
     "scipy": {"data"},
     "matplotlib": {"rendering"},
     "contourpy": {"rendering"},

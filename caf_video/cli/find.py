@@ -93,12 +93,27 @@ def index(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_RESULTS",
+            help="Folder of a training run; or one that holds results of `study`, `localize` or "
+            "`search`, itself or in the folders in it.",
+        ),
+    ],
     folder: Annotated[Path, typer.Option("--out", help="Folder for the page and its pictures.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     gallery: Annotated[
         int, typer.Option(help="Clips to show at most; of more, so many by chance.", min=1)
     ] = 2000,
+    map_kind: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            help="Of the embeddings: pca, or tsne, which keeps neighbours near (needs "
+            "caf_video[maps]).",
+        ),
+    ] = "pca",
     features: Annotated[
         Path | None, typer.Option(help="Where the features are, if they were moved.")
     ] = None,
@@ -109,10 +124,11 @@ def report(
         Path | None, typer.Option(help="Of a run of images: where they are, if they were moved.")
     ] = None,
 ) -> None:
-    """Write the page of a run, to be opened by double-click.
+    """Write the page of a run, or of results, to open.
 
     Figures beside their baselines, curves, a map of the embeddings, and every clip with its
-    attention and its neighbours. It needs no network and no server.
+    attention and its neighbours; of results their tables, pictures and matches. It opens by
+    double-click, and needs no network and no server.
     """
     from caf_video.pipeline.report.stage import report as write_report
 
@@ -121,6 +137,7 @@ def report(
         folder,
         split=split,
         gallery=gallery,
+        map_kind=map_kind,
         features=features,
         videos=videos,
         root=root,

@@ -1,5 +1,6 @@
 """The folder of a page: index.html, and pictures that no other page's replace."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from caf_video.data.manifest import Clip
 from caf_video.data.session_store import ARRAY_SUFFIX
 from caf_video.data.video.reader import VideoReader
 from caf_video.errors import CafVideoError
-from caf_video.files import remember_ours, require_ours
+from caf_video.files import remember_ours, require_ours, written_whole
 from caf_video.pipeline.results import output_folder, write_json
 from caf_video.rendering import overlay, scaled_to_width, write_film
 
 PLAIN_GREY = 96  # under the heat of a clip without a video
 
 FRAMES, RECORD = "frames", "frames.json"
+PICTURES = (".jpg", ".png", ".webp", ".gif", ".mp4")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class PageFolder:
         output_folder(folder / FRAMES)
         write_json(record, {"pictures of": command})
         for old in there:
-            if old.suffix == ".jpg":
+            if old.suffix in PICTURES:
                 old.unlink()
 
     def films(
@@ -89,6 +91,17 @@ class PageFolder:
         for name, layer in zip(names, [*layers, list(frames)], strict=True):
             size = write_film(self.folder / name, layer, width)
         return names, size
+
+    def keep(self, source: Path, number: str) -> str:
+        """Copy a picture or a film; its name from the page, which is this number.
+
+        Raises:
+            CafVideoError: It cannot be read, or not be written.
+        """
+        name = f"{FRAMES}/{number}{source.suffix.lower()}"
+        with written_whole(self.folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+        return name
 
     def done(self) -> None:
         """Note that the page is ours."""

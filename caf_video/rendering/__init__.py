@@ -22,6 +22,14 @@ from caf_video.rendering.page_charts import Chart, line_chart
 from caf_video.rendering.panels import Panel, panel_sheet
 from caf_video.rendering.recording import Recording
 from caf_video.rendering.report import GalleryItem, Report, render_report, write_report
+from caf_video.rendering.results_page import (
+    ResultPicture,
+    ResultsPage,
+    ResultTable,
+    SearchResult,
+    StudyResult,
+    write_results_page,
+)
 from caf_video.rendering.run_page import FigureTable, PageClip, RunPage, write_run_page
 from caf_video.rendering.scale import heat_over, scaled_to_width
 from caf_video.rendering.search_page import (
@@ -62,12 +70,17 @@ __all__ = [
     "PageMatch",
     "RenderingError",
     "Report",
+    "ResultPicture",
+    "ResultTable",
+    "ResultsPage",
     "RunPage",
     "SearchPage",
+    "SearchResult",
     "SheetImage",
     "SheetRow",
     "StripOnPage",
     "StripPage",
+    "StudyResult",
     "VideoWriter",
     "bar_chart",
     "clip_strip",
@@ -96,6 +109,7 @@ __all__ = [
     "write_report",
     "write_strip_page",
     "write_run_page",
+    "write_results_page",
     "write_search_page",
     "write_video",
 ]

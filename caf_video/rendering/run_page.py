@@ -67,7 +67,7 @@ class RunPage:
         charts: Curves of the training.
         settings: Of the run, by name.
         data: The data card: what was trained and measured on, by name.
-        plane: Of the variance, the share of each axis of the map.
+        plane: What the map is, in sentences.
         modes: What the films of each clip show.
         clips: The gallery.
         noun: What they are, "clips" or "images".
@@ -83,7 +83,7 @@ class RunPage:
     charts: Sequence[Chart]
     settings: Mapping[str, object]
     data: Mapping[str, object]
-    plane: tuple[float, float]
+    plane: str
     modes: Sequence[str]
     clips: Sequence[PageClip]
     noun: str

@@ -1,6 +1,7 @@
 """Nearest neighbours and what is measured with them: R@K, NMI, the correctness gate.
 
-Imports: nothing of ours; faiss and, to take tensors, torch from outside.
+Imports: nothing of ours; faiss, sklearn (for a map, where it is installed) and, to take tensors,
+torch from outside.
 Law: agrees with brute force.
 """
 
@@ -17,7 +18,7 @@ from caf_video.retrieval.metrics import (
     recall_at_k,
 )
 from caf_video.retrieval.moments import best_moments, distances_to
-from caf_video.retrieval.plane import principal_plane
+from caf_video.retrieval.plane import neighbor_plane, principal_plane, require_tsne
 
 __all__ = [
     "APPROXIMATE",
@@ -34,7 +35,9 @@ __all__ = [
     "distances_to",
     "nmi_across_groups",
     "normalized_mutual_information",
+    "neighbor_plane",
     "principal_plane",
+    "require_tsne",
     "ranked_precision",
     "recall_at_k",
 ]

@@ -69,3 +69,39 @@ def open_page(chromium) -> Iterator[Any]:
     yield open_one
     for window in windows:
         window.close()
+
+
+# Of each text its contrast with what is behind it (WCAG 2.1), as far as that is one colour.
+CONTRASTS = """(() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 255) return colour;
+      if (colour[3] > 0) return null;
+    }
+    return rgb(getComputedStyle(document.body).backgroundColor);
+  };
+  return [...document.querySelectorAll("h1,h2,h3,p,th,td,label,button,a,output,span.right,span.wrong")]
+    .filter((element) => element.textContent.trim() && element.getClientRects().length)
+    .map((element) => [element, behind(element)]).filter(([, back]) => back)
+    .map(([element, back]) => {
+      const [a, b] = [light(rgb(getComputedStyle(element).color)), light(back)].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), element.tagName + ": " + element.textContent.slice(0, 40)];
+    });
+})()"""  # noqa: E501
+
+
+@pytest.fixture
+def contrasts() -> str:
+    """A script that gives [contrast, text] of each text of the page."""
+    return CONTRASTS

@@ -458,6 +458,9 @@ def test_the_command_writes_the_table_and_the_record(
         "| protocol | method | backbone | trained | GT-known LOC | top-1 LOC | top-5 LOC | "
         "Δ top-1 LOC |"
     )
+    (table,) = found["tables"]
+    assert f"| {' | '.join(table['columns'])} |" == header and len(table["rows"]) == 6
+    assert table["title"] == "Localisation: imagenet, split test"
     shown = capsys.readouterr().out  # 80 columns wide
     assert {"GT-known", "maxboxacc_v2", "(oracle)", *methods} <= set(shown.split())
 

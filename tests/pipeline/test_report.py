@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from caf_video.models.image_network import ImageNetwork
 from caf_video.pipeline.evaluate import evaluate
 from caf_video.pipeline.report.parts import drawn
 from caf_video.pipeline.report.stage import report
+from caf_video.retrieval import neighbor_plane, principal_plane
 from caf_video.training.checkpoint import KEY, RunRecord, plain_record
 from caf_video.training.image_description import ImageDescription
 
@@ -89,6 +91,36 @@ def test_a_part_of_many_clips_is_drawn_the_same_every_time(known_run, tmp_path) 
     for clip in data["clips"]:
         for place, name, _ in clip["near"]:
             assert (ids[place] == name) if place >= 0 else (name not in ids)
+
+
+@pytest.mark.parametrize("kind", ["pca", "tsne"])
+def test_the_map_is_the_one_that_was_asked_for(kind, known_run, tmp_path) -> None:
+    if kind == "tsne":
+        pytest.importorskip("sklearn", reason="no scikit-learn: pip install 'caf_video[maps]'")
+    done = report(known_run.folder, tmp_path / "page", gallery=5, map_kind=kind)
+    embeddings = evaluate(known_run.folder).search.queries.embeddings
+    rows = drawn(len(embeddings), 5)
+    if kind == "pca":  # of all, of which five are shown
+        plane = principal_plane(embeddings)[0][rows]
+    else:
+        plane = neighbor_plane(embeddings[rows])
+    points = np.array([clip["point"] for clip in data_of(done.page)["clips"]])
+    np.testing.assert_allclose(points, plane / np.abs(plane).max(), atol=1e-4)
+    assert ("t-SNE" in done.page.read_text(), "(PCA)" in done.page.read_text()) == (
+        kind == "tsne",
+        kind == "pca",
+    )
+
+
+def test_a_map_that_cannot_be_drawn_is_refused_before_the_work(
+    known_run, tmp_path, monkeypatch
+) -> None:
+    with pytest.raises(InputError, match="no map 'umap': choose pca, tsne"):
+        report(known_run.folder, tmp_path / "page", map_kind="umap")
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    with pytest.raises(InputError, match="scikit-learn"):
+        report(known_run.folder, tmp_path / "page", map_kind="tsne")
+    assert not (tmp_path / "page").exists()
 
 
 def test_names_that_are_markup_end_nothing(make_known_run, tmp_path) -> None:

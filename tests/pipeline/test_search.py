@@ -22,6 +22,7 @@ from caf_video.pipeline import search as stage
 from caf_video.pipeline.ask import SearchIndex
 from caf_video.pipeline.index import Windows, index_moments
 from caf_video.pipeline.moments import MomentIndex
+from caf_video.pipeline.report.stage import report
 from caf_video.pipeline.search import cut_clip, search
 from caf_video.rendering import Recording, VideoWriter
 
@@ -258,3 +259,17 @@ def test_a_recording_has_the_pair_the_influence_and_the_similarity_along_each_dr
         at for entity, at, _ in told if entity.endswith(("similarity/b.mp4", "distance/b.mp4"))
     ]
     assert along == pytest.approx(np.arange(1, 9.01, 0.5))  # the middle of every window
+
+
+def test_a_report_shows_the_search_as_it_was_left(drives) -> None:
+    folder, (a, _) = drives
+    found = search(Clip("q", a.resolve(), "", 2.0, 4.0), folder / "i", folder / "out", top=1)
+    done = report(folder / "out", folder / "page")
+    text = done.page.read_text()
+    assert f"<td>{found.matches[0].clip.clip_id}</td>" in text
+    assert f">{found.matches[0].distance:.4g}</td>" in text
+    assert 'href="searches/000/index.html"' in text
+    copied = folder / "page" / "searches" / "000"
+    assert (copied / "index.html").read_bytes() == found.page.read_bytes()
+    films = {film.name for film in (copied / "frames").glob("*.jpg")}
+    assert films == {film.name for film in (folder / "out" / "frames").glob("*.jpg")} != set()

@@ -116,7 +116,9 @@ def test_the_figures_are_those_on_paper(study, with_copies) -> None:
     run = done.record["runs"][0]
     assert run["n"] == 7 and run["recall@1"] == pytest.approx(5 / 7)
     assert run["means"]["l2-caf-joint"]["pointing"] == 1.0
-    assert json.loads((folder / "attention.json").read_text()) == done.record
+    record = json.loads((folder / "attention.json").read_text())
+    assert record["pictures"] == ["attention.png"] and len(record["tables"]) == len(done.tables)
+    assert {name: record[name] for name in done.record} == done.record
     assert (folder / "attention.png").stat().st_size > 5000
 
 

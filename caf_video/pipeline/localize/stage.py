@@ -141,7 +141,9 @@ def localize(
         network, scores, found, skipped, table.footnotes(scores, found, skipped, where), settings
     )
     if json is not None:
-        write_json(json, table.record(scores, network, found, skipped, settings))
+        shown = table.shown(scores, network, done.notes, f"Localisation: {where}")
+        record = table.record(scores, network, found, skipped, settings)
+        write_json(json, {**record, "tables": [shown.plain()]})
         write_text(json.with_suffix(".md"), done.markdown())
         if shard == WHOLE:  # other shards may be about to read them
             parts.discard()

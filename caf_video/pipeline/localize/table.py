@@ -10,6 +10,7 @@ from caf_video.localization import PROTOCOLS, Estimate
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.localize.measure import Measurements
 from caf_video.pipeline.localize.scores import Row, Scores
+from caf_video.pipeline.result_table import Table
 
 TITLES = {
     "gt_known": "GT-known LOC",
@@ -121,6 +122,11 @@ def markdown(scores: Scores, network: ExplainedNetwork, notes: Sequence[str]) ->
         *(f"* {escaped(note)}" for note in notes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def shown(scores: Scores, network: ExplainedNetwork, notes: Sequence[str], title: str) -> Table:
+    """The table and its footnotes, for a page."""
+    return Table(title, header(scores), [cells(row, scores, network) for row in scores.rows], notes)
 
 
 def _line(cells: Sequence[str]) -> str:

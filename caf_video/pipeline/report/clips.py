@@ -17,6 +17,7 @@ from caf_video.pipeline.progress import Track, quietly
 from caf_video.pipeline.report.parts import (
     FILMS_BYTES,
     GALLERY,
+    MAPS,
     MODES,
     NEIGHBOURS,
     ReportDone,
@@ -42,6 +43,7 @@ def report_clips(
     *,
     split: str = "test",
     gallery: int = GALLERY,
+    map_kind: str = MAPS[0],
     features: Path | None = None,
     videos: Path | None = None,
     track: Track = quietly,
@@ -53,6 +55,7 @@ def report_clips(
         out: Folder for the page and its pictures.
         split: Whose clips are measured and shown.
         gallery: How many clips are shown at most; of more, as many are drawn by chance.
+        map_kind: One of MAPS.
         features: Where the features are, if they are not where the run left them.
         videos: Where the videos are, if they are not where the manifest says.
         track: Shows how far it is.
@@ -69,9 +72,9 @@ def report_clips(
         run_folder, ids, split=split, features=features, videos=videos, track=track
     )
     run = open_run(run_folder)
-    plane, shares = on_plane(evaluation.search.queries.embeddings)
+    plane, told = on_plane(evaluation.search.queries.embeddings, rows, map_kind)
     clips = _gallery(folder, evaluation, rows, explained.clips, plane, track)
-    page = run_page(run, evaluation, clips, shares, _data_card(run, evaluation, features))
+    page = run_page(run, evaluation, clips, told, _data_card(run, evaluation, features))
     write_run_page(folder.page, page)
     folder.done()
     return folder_done(folder, len(clips), len(evaluation.clips))
@@ -81,7 +84,7 @@ def run_page(
     run: ClipRun,
     evaluation: Evaluation,
     clips: Sequence[PageClip],
-    shares: tuple[float, float],
+    told: str,
     data: Mapping[str, object],
 ) -> RunPage:
     """What the page of a run of clips says."""
@@ -115,7 +118,7 @@ def run_page(
         charts=charts(run.folder),
         settings=_settings(run),
         data=data,
-        plane=shares,
+        plane=told,
         modes=MODES,
         clips=clips,
         noun="clips",
@@ -176,7 +179,7 @@ def _gallery(
                 verdict=bool(evaluation.gate.correct[row]) if counted else None,
                 found=nearest.label if nearest else "",
                 distance=neighbours[0][2] if neighbours else None,
-                point=(float(plane[row, 0]), float(plane[row, 1])),
+                point=(float(plane[place, 0]), float(plane[place, 1])),
                 films=films,
                 size=size,
                 times_seconds=[round(value, 3) for value in one.times_seconds.tolist()],

@@ -17,6 +17,7 @@ from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.report.parts import (
     FILMS_BYTES,
     GALLERY,
+    MAPS,
     MODES,
     NEIGHBOURS,
     ReportDone,
@@ -73,6 +74,7 @@ def report_images(
     *,
     split: str = "test",
     gallery: int = GALLERY,
+    map_kind: str = MAPS[0],
     root: Path | None = None,
     track: Track = quietly,
 ) -> ReportDone:
@@ -92,7 +94,7 @@ def report_images(
         if network.classes is None
         else _classified(outputs, labels, images.label_names)
     )
-    plane, shares = on_plane(comparable)
+    plane, told = on_plane(comparable, rows, map_kind)
     others = min(NEIGHBOURS, len(chosen) - 1)
     ids = [image.image_id for image in chosen]
     near = EmbeddingIndex(comparable, ids).search(
@@ -116,7 +118,7 @@ def report_images(
                 verdict=bool(judged.correct[row]) if judged.counted[row] else None,
                 found=judged.found[row],
                 distance=neighbours[0][2] if neighbours else None,
-                point=(float(plane[row, 0]), float(plane[row, 1])),
+                point=(float(plane[place, 0]), float(plane[place, 1])),
                 films=names,
                 size=size,
                 near=neighbours,
@@ -141,7 +143,7 @@ def report_images(
             f"{split} split": f"{len(chosen)} images of {len(set(labels))} classes",
             "skipped": f"{len(images.skipped)} images that cannot be used",
         },
-        plane=shares,
+        plane=told,
         modes=MODES,
         clips=clips,
         noun="images",

@@ -1,6 +1,6 @@
 """What the pages of runs of clips and of images share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from caf_video.errors import InputError
 from caf_video.pipeline.page_folder import PageFolder
 from caf_video.rendering import Chart, line_chart
-from caf_video.retrieval import principal_plane
+from caf_video.retrieval import neighbor_plane, principal_plane, require_tsne
 from caf_video.training import read_metrics
 
 FILMS_BYTES = 140e6  # of all films: the folder stays under 150 MB
@@ -20,6 +21,7 @@ NEIGHBOURS = 5
 GALLERY = 2000  # clips
 
 MODES = ("attention", "frames alone")
+MAPS = ("pca", "tsne")
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,46 @@ def charts(folder: Path) -> list[Chart]:
     ]
 
 
-def on_plane(embeddings: Tensor) -> tuple[np.ndarray, tuple[float, float]]:
-    """Where embeddings are on a map, -1 to 1, (n, 2), and the share of variance of each axis."""
-    plane, shares = principal_plane(embeddings)
-    return np.round(plane / (np.abs(plane).max() or 1.0), 4), shares
+def require_map(kind: str) -> None:
+    """A map that can be drawn here.
+
+    Raises:
+        InputError: There is none of that name, or what draws it is not installed.
+    """
+    if kind not in MAPS:
+        raise InputError(f"no map {kind!r}: choose {', '.join(MAPS)}")
+    if kind == "tsne":
+        require_tsne()
+
+
+def on_plane(embeddings: Tensor, rows: Sequence[int], kind: str) -> tuple[np.ndarray, str]:
+    """Where some of the embeddings are on a map.
+
+    PCA is of all of them; t-SNE, which takes its time, of those in `rows`.
+
+    Args:
+        embeddings: All of them, (n, d).
+        rows: Of those that are shown, m.
+        kind: One of MAPS.
+
+    Returns:
+        Points, -1 to 1, (m, 2), and what the map is, in sentences.
+    """
+    if kind == "tsne":
+        plane = neighbor_plane(embeddings[list(rows)])
+        told = (
+            "t-SNE of those that are shown: who lies close is close. How far groups lie apart, and "
+            "how large they are, means nothing."
+        )
+    else:
+        plane, (first, second) = principal_plane(embeddings)
+        plane = plane[list(rows)]
+        told = (
+            f"Their two principal components (PCA), which hold {100 * first:.0f} % and "
+            f"{100 * second:.0f} % of the variance: what is far apart here is far apart, what is "
+            "close need not be."
+        )
+    return np.round(plane / (np.abs(plane).max() or 1.0), 4), told
 
 
 def folder_done(folder: PageFolder, shown: int, total: int) -> ReportDone:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caf_video.pipeline.result_table import Best, Table
 from caf_video.pipeline.study.clip_rows import TRUTH
-from caf_video.pipeline.study.written import Table
 
 Figures = dict[str, dict[str, dict[str, Any]]]  # by row, by group of clips, by measure
 Titles = Mapping[str, tuple[str, str]]  # of a row: what people read, and its kind
@@ -131,4 +131,4 @@ def _cell(figure: Mapping[str, float] | None, best: str) -> str:
         return "–"
     text = f"{figure['value']:.3f}"
     told = f"{text} [{figure['low']:.3f}, {figure['high']:.3f}]"
-    return f"**{told}**" if text == best else told
+    return Best(told) if text == best else told

@@ -16,7 +16,8 @@ from caf_video.localization import enlarge, estimate, measure
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.localize.table import percent
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.result_table import Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import Panel, bar_chart, panel_sheet
 
 CONSTRAINTS = ("l2", "softmax", "gaussian", "l1")

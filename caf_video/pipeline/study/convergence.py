@@ -17,8 +17,9 @@ from caf_video.errors import CafVideoError, InputError
 from caf_video.files import require_ours
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.progress import Track, device, quietly
+from caf_video.pipeline.result_table import Table
 from caf_video.pipeline.results import output_folder
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import MOVING, Panel, loss_curves, panel_sheet, write_moving
 
 PRESET = "tf"  # the authors' own code, of which their film is

@@ -17,10 +17,11 @@ from torch import Tensor
 from caf_video.attention import METHODS
 from caf_video.evaluation import EARLY, Interval, PairedBootstrap, PerClip, masked_curves
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.result_table import Best, Table
 from caf_video.pipeline.study.clip_rows import center_first
 from caf_video.pipeline.study.mosaics import CHANCE, MosaicHeat
 from caf_video.pipeline.study.queries import Queries
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import IntervalPanel, Panel, heat_over, interval_panels, panel_sheet
 
 NAME = "faithfulness"
@@ -242,7 +243,7 @@ def _table(
                 cells.append("–")
                 continue
             text = f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
-            cells.append(f"**{text}**" if f"{one.value:.3f}" == best[name] else text)
+            cells.append(Best(text) if f"{one.value:.3f}" == best[name] else text)
         rows.append([_title(row), *cells])
     heads = [measures[name][0] + (" ↓" if measures[name][1] else "") for name in shown]
     return Table(title, ["", *heads], rows, notes)

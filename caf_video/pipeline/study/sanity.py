@@ -16,7 +16,8 @@ from caf_video.localization import Estimate, enlarge, estimate
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork
 from caf_video.pipeline.opened import clips_of, open_features, split_maps
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.result_table import Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import Panel, bar_chart, panel_sheet
 from caf_video.training import ClipRun
 

@@ -19,8 +19,9 @@ from caf_video.files import reason
 from caf_video.localization import Estimate
 from caf_video.pipeline.localize.table import TITLES, percent
 from caf_video.pipeline.progress import Track, quietly
+from caf_video.pipeline.result_table import Table
 from caf_video.pipeline.results import read_json
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import histogram
 
 PAPER_COLUMNS = ("table", "dataset", "backbone", "trained", "method", "figure", "percent")
@@ -181,7 +182,7 @@ def study_tables(
         table, rows = _table(layout, records, paper or {})
         tables.append(table)
         plain.append({"table": layout.number, "rows": rows, "notes": list(table.notes)})
-    return Study("tables", tables, {"tables": plain, "results": [r["file"] for r in records]})
+    return Study("tables", tables, {"figures": plain, "results": [r["file"] for r in records]})
 
 
 def study_box_sizes(

@@ -14,7 +14,8 @@ from caf_video.errors import InputError
 from caf_video.models.backbones import BACKBONES, Backbone, load_backbone
 from caf_video.models.image_network import ImageNetwork
 from caf_video.pipeline.progress import Track, device, quietly
-from caf_video.pipeline.study.written import Study, Table
+from caf_video.pipeline.result_table import Table
+from caf_video.pipeline.study.written import Study
 from caf_video.rendering import bar_chart
 
 NETWORKS = ("googlenet", "resnet50", "vgg16", "vgg16_gap", "densenet161")

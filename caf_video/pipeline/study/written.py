@@ -6,30 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from caf_video.files import require_ours
+from caf_video.pipeline.result_table import Table
 from caf_video.pipeline.results import output_folder, write_json, write_picture, write_text
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a title and sentences under it, in words and figures that are ready to read."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-
-    def markdown(self) -> str:
-        """As GitHub reads it."""
-        lines = [
-            f"## {self.title}",
-            "",
-            f"| {' | '.join(self.columns)} |",
-            f"|{'---|' * len(self.columns)}",
-            *(f"| {' | '.join(row)} |" for row in self.rows),
-            "",
-            *(f"* {note}" for note in self.notes),
-        ]
-        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -67,6 +45,8 @@ def prepare(folder: Path, name: str) -> Path:
 def write_study(study: Study, folder: Path) -> list[Path]:
     """Write `NAME.md`, `NAME.json`, and `NAME-….png` or `NAME.png` for each picture.
 
+    The record has the tables too, and the names of the pictures: a page of them reads nothing else.
+
     Returns:
         The files, the table first.
 
@@ -74,11 +54,16 @@ def write_study(study: Study, folder: Path) -> list[Path]:
         CafVideoError: One cannot be written.
     """
     table, record = folder / f"{study.name}.md", folder / f"{study.name}.json"
+    pictures = {
+        folder / f"{study.name}{'-' if suffix else ''}{suffix}.png": picture
+        for suffix, picture in study.pictures.items()
+    }
+    shown = {
+        "tables": [one.plain() for one in study.tables],
+        "pictures": [path.name for path in pictures],
+    }
     write_text(table, study.markdown())
-    write_json(record, study.record)
-    paths = [table, record]
-    for suffix, picture in study.pictures.items():
-        path = folder / f"{study.name}{'-' if suffix else ''}{suffix}.png"
+    write_json(record, {**study.record, **shown})
+    for path, picture in pictures.items():
         write_picture(path, picture)
-        paths.append(path)
-    return paths
+    return [table, record, *pictures]

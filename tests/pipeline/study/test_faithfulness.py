@@ -16,6 +16,7 @@ from caf_video.errors import InputError
 from caf_video.models.backbones import Backbone
 from caf_video.pipeline.localize.explained_network import ExplainedNetwork, of_backbone
 from caf_video.pipeline.opened import open_run
+from caf_video.pipeline.result_table import Best
 from caf_video.pipeline.study.faithfulness import corner_heat, study_faithfulness
 from caf_video.pipeline.study.mosaics import (
     Mosaic,
@@ -295,7 +296,8 @@ def test_mosaics_stand_in_the_table_and_empty_maps_are_told() -> None:
     heat = MosaicHeat(energy, points, empty, shown, "four clips; the query is a crop")
     study = study_faithfulness(queries_by_hand(), heat)
     row = study.tables[2].rows[0]
-    assert row[0] == "L2-CAF of a pair, centred" and row[1].startswith("**0.750 [0.500, 1.000]")
+    assert row[:2] == ["L2-CAF of a pair, centred", "0.750 [0.500, 1.000]"]
+    assert [isinstance(cell, Best) for cell in row[:2]] == [False, True]
     told = study.tables[2].notes
     assert "2 mosaics of four clips; the query is a crop of one of them." in told[0]
     assert "Decomposition of the similarity 2." in told[1]

@@ -85,7 +85,7 @@ def test_every_result_is_in_its_table_and_what_is_missing_is_named(results: Path
         third[5] == "61.0" and third[7] == "55.0 [54.0, 57.0]" and third[9] == "30.0 [29.0, 32.0]"
     )
     assert sum(row[3] == "missing" for row in lines(text, 3)) == len(LAYOUTS[2].wanted) - 1
-    assert study.record["tables"][0]["rows"][0]["ours"]["gt_known"]["value"] == 0.5
+    assert study.record["figures"][0]["rows"][0]["ours"]["gt_known"]["value"] == 0.5
 
 
 def test_the_papers_figures_stand_beside_ours(results: Path, tmp_path: Path) -> None:

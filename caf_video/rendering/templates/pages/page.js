@@ -84,8 +84,41 @@
     }
   }
 
+  document.querySelectorAll("table.sortable").forEach(sortable);
   if (data.matches) return searchPage();
   if (data.clips) runPage();
+
+  // ── tables: a click on a column sorts by it, another turns the order, a third gives it up ──
+  function sortable(table) {
+    const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+    if (rows.length < 2) return;
+    const number = (text) => {
+      const found = /^[-+−]?\d+(\.\d+)?(e[-+]?\d+)?(?![\w-])/.exec(text);
+      return found ? Number(found[0].replace("−", "-")) : NaN;
+    };
+    heads.forEach((head, column) => {
+      const button = make("button", { type: "button", className: "sort" }, ...head.childNodes);
+      if (!head.textContent.trim()) button.setAttribute("aria-label", "Sort by the first column");
+      head.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const way = { none: "ascending", ascending: "descending", descending: "none" }[head.getAttribute("aria-sort") || "none"];
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        if (way === "none") return body.append(...rows);
+        head.setAttribute("aria-sort", way);
+        const sign = way === "ascending" ? 1 : -1;
+        const keyed = rows.map((row) => {
+          const text = row.cells[column].textContent.trim();
+          return { row, text, value: number(text), empty: text === "" || text === "–" };
+        });
+        keyed.sort((one, other) => {
+          if (one.empty !== other.empty) return one.empty ? 1 : -1; // what says nothing is last both ways
+          if (isNaN(one.value) !== isNaN(other.value)) return isNaN(one.value) ? 1 : -1;
+          return sign * ((isNaN(one.value) ? 0 : one.value - other.value) || one.text.localeCompare(other.text));
+        });
+        body.append(...keyed.map(({ row }) => row));
+      });
+    });
+  }
 
   // ── the page of a run ──────────────────────────────────────────────────────────────────────
   function runPage() {
