@@ -119,7 +119,7 @@ def heat_of_clip_mosaics(
 
 def _maps(backbone: Backbone, clips: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> Tensor:
     """Maps (b, t, c, h, w) of frames, rounded as a feature store keeps them, on the device."""
-    prepare = backbone.preprocessing(size)
-    images = torch.cat([prepare(frames) for frames in clips])
-    maps = feature_maps(backbone, images).to(torch.float16).float()
+    preprocessing = backbone.preprocessing(size)
+    images = torch.cat([preprocessing.resize(frames) for frames in clips])
+    maps = feature_maps(backbone, preprocessing, images).to(torch.float16).float()
     return maps.unflatten(0, (len(clips), -1)).to(device())

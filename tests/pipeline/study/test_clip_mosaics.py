@@ -6,6 +6,7 @@ import torch
 
 from caf_video.attention import METHODS
 from caf_video.data.video.reader import VideoReader
+from caf_video.models.preprocessing import Normalization, Preprocessing
 from caf_video.pipeline.opened import SplitClips, open_run
 from caf_video.pipeline.study import clip_mosaics as stage
 from caf_video.pipeline.study.clip_mosaics import heat_of_clip_mosaics, why_no_clip_mosaics
@@ -23,11 +24,7 @@ class Dark:
     """
 
     def preprocessing(self, size):
-        def prepare(frames):
-            assert frames.shape[1:3] == size
-            return torch.from_numpy(frames).float().permute(0, 3, 1, 2)
-
-        return prepare
+        return Preprocessing(size, Normalization("bilinear", (0, 0, 0), (1, 1, 1)))  # as they are
 
     def features(self, images):
         grey = torch.nn.functional.avg_pool2d(images.mean(dim=1, keepdim=True), 32)
