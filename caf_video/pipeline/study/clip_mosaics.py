@@ -16,9 +16,11 @@ from caf_video.pipeline.opened import clips_of, open_features, run_backbone
 from caf_video.pipeline.progress import Track, device, quietly
 from caf_video.pipeline.study.clip_rows import mean_training_embedding
 from caf_video.pipeline.study.mosaics import (
+    LOOKING,
     Mosaic,
     MosaicHeat,
     draw_mosaics,
+    in_batches,
     mosaic_heat,
     why_no_mosaics,
 )
@@ -89,16 +91,9 @@ def heat_of_clip_mosaics(
     parts: dict[str, list[Tensor]] = {name: [] for name in METHODS_OF_PAIRS}
     quarters: list[int] = []
     first: list[Mosaic] = []
-    batch: list[Mosaic] = []
-    for number, mosaic in enumerate(
-        track(drawn, description="Looking at mosaics", total=count), start=1
-    ):
-        batch.append(mosaic)
-        quarters.append(mosaic.quarter)
-        if len(first) < shown:
-            first.append(mosaic)
-        if len(batch) < AT_ONCE and number < count:
-            continue
+    for batch in in_batches(track(drawn, description=LOOKING, total=count), AT_ONCE):
+        quarters += [mosaic.quarter for mosaic in batch]
+        first += batch[: shown - len(first)]
         queries, maps = (
             _maps(backbone, frames, (height, width))
             for frames in ([m.query for m in batch], [m.picture for m in batch])
@@ -108,7 +103,6 @@ def heat_of_clip_mosaics(
         for name, found in parts.items():
             heat = METHODS[name].heat_of_frames(run.model, maps, reference=reference, center=center)
             found.append(heat.clamp(min=0).float().cpu())
-        batch = []
     return mosaic_heat(
         {name: torch.cat(found) for name, found in parts.items()},
         quarters,

@@ -1,7 +1,8 @@
 """Query mosaics: four photographs or clips in one, asked for one of them; where the heat lies."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from caf_video.pipeline.study.queries import (
 CROP = 0.8  # of the photograph's sides, in the query
 QUARTERS = 4
 CHANCE = 1 / QUARTERS
+LOOKING = "Looking at mosaics"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,13 @@ def draw_mosaics(
         yield Mosaic(np.concatenate(rows, axis=1), query, quarter, tuple(chosen.values()))
 
 
+def in_batches(mosaics: Iterable[Mosaic], count: int) -> Iterator[list[Mosaic]]:
+    """So many at a time, and what is left."""
+    drawn = iter(mosaics)
+    while batch := list(islice(drawn, count)):
+        yield batch
+
+
 def photograph_mosaics(
     images: Sequence[LabelledImage], count: int, size: tuple[int, int], *, seed: int = 0
 ) -> Iterator[Mosaic]:
@@ -157,22 +166,16 @@ def heat_of_mosaics(
     tail, _ = embedding_tail(network)
     height, width = network.size
     mosaics = photograph_mosaics(images, count, network.size, seed=seed)
-    maps, embeddings, quarters = [], [], []
+    maps, embeddings = [], []
+    quarters: list[int] = []
     first: list[Mosaic] = []
-    batch: list[Mosaic] = []
-    for number, mosaic in enumerate(
-        track(mosaics, description="Looking at mosaics", total=count), start=1
-    ):
-        batch.append(mosaic)
-        quarters.append(mosaic.quarter)
-        if len(first) < shown:
-            first.append(mosaic)
-        if len(batch) == AT_ONCE or number == count:
-            pictures, queries = [m.picture[0] for m in batch], [m.query[0] for m in batch]
-            maps.append(last_maps(network, pictures, (2 * height, 2 * width)))
-            with torch.no_grad():
-                embeddings.append(tail(last_maps(network, queries, network.size)))
-            batch = []
+    for batch in in_batches(track(mosaics, description=LOOKING, total=count), AT_ONCE):
+        quarters += [mosaic.quarter for mosaic in batch]
+        first += batch[: shown - len(first)]
+        pictures, queries = [m.picture[0] for m in batch], [m.query[0] for m in batch]
+        maps.append(last_maps(network, pictures, (2 * height, 2 * width)))
+        with torch.no_grad():
+            embeddings.append(tail(last_maps(network, queries, network.size)))
     reference = torch.cat(embeddings)
     center = reference.mean(dim=0)
     parts = list(zip(maps, reference.split(AT_ONCE), strict=True))
