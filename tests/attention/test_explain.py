@@ -2,13 +2,14 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from caf_video.attention import AttentionWarning, cam, explain, solve_affine
+from caf_video.attention import AttentionWarning, cam, explain, grad_cam, solve_affine
 from caf_video.attention.solvers.descent import PRESETS
 from caf_video.errors import InputError
 
@@ -297,6 +298,13 @@ def test_a_sample_whose_answer_is_not_finite_is_named(generator) -> None:
     x[1] -= 1e9
     with pytest.raises(InputError, match="the output of sample 1 is not finite"):
         explain(Log().double(), x, layer="conv")
+
+
+def test_a_batch_without_a_sample_is_named(generator) -> None:
+    model, none = classifier(), images(generator)[:0]
+    for ask in (partial(explain, layer="conv"), explain, partial(grad_cam, layer="conv", target=0)):
+        with pytest.raises(InputError, match=r"the input holds no sample: \(0, "):
+            ask(model, none)
 
 
 @pytest.mark.parametrize("count", [1, 3])

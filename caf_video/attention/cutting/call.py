@@ -50,7 +50,11 @@ class Network:
             if state is not None and tensor.device != state.device:
                 raise InputError(f"{name} is on {tensor.device}, the model on {state.device}")
             check_finite(tensor, name)
-        return cls(model, map_tensors(_usable, inputs), output, until)
+        network = cls(model, map_tensors(_usable, inputs), output, until)
+        if not network.samples:
+            name, tensor = named[0]
+            raise InputError(f"{name} holds no sample: {tuple(tensor.shape)}")
+        return network
 
     @property
     def samples(self) -> int:
