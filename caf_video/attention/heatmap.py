@@ -79,7 +79,7 @@ def mostly_negative(filters: Tensor) -> Tensor:
 def resize_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps (n, *grid) resized (linear, bilinear, trilinear; no corner alignment) to (n, *size)."""
     axes = maps.dim() - 1
-    if axes not in _MODES or len(size) != axes:
+    if axes not in _MODES or len(size) != axes or min(size) < 1:
         raise InputError(f"maps of shape {tuple(maps.shape)} cannot be resized to {tuple(size)}")
     if tuple(maps.shape[1:]) == tuple(size):
         return maps

@@ -90,7 +90,12 @@ def passed(filters: Tensor, maps: Tensor) -> Tensor:
 
     Returns:
         Heat on the grid of A, (…, h, w).
+
+    Raises:
+        InputError: The filters are not of these maps.
     """
+    if filters.shape != (*maps.shape[:-3], *maps.shape[-2:]):
+        raise InputError(f"filters {tuple(filters.shape)} are not of maps {tuple(maps.shape)}")
     return filters.clamp(min=0) * feature_norm(maps).to(filters.dtype)
 
 
@@ -109,6 +114,9 @@ def sharp(clip_model: ClipModel, feature_maps: Tensor, filters: Tensor, center: 
 
     Returns:
         Heat on the grid of A, (b, t, h, w), on one scale for each clip.
+
+    Raises:
+        InputError: A shape is wrong, or a value is not finite.
     """
     clip_model = in_halves(clip_model)
     feature_maps = check_clip_maps(clip_model, feature_maps)

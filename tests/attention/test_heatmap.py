@@ -36,6 +36,8 @@ def test_one_two_and_three_dimensions(grid, size, generator) -> None:
     assert heatmaps.shape == (2, *size)
     with pytest.raises(InputError, match="cannot be resized"):
         resize_maps(torch.ones(2, *grid), (*size, 1))
+    with pytest.raises(InputError, match="cannot be resized"):
+        resize_maps(torch.ones(2, *grid), (0, *size[1:]))
 
 
 def test_the_norm_of_a_feature_map_is_over_its_channels(generator) -> None:

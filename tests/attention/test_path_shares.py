@@ -101,6 +101,13 @@ def test_what_passes_is_the_positive_filter_times_the_norm(generator) -> None:
         assert found[clip, t, i, j].item() == pytest.approx(max(f[clip, t, i, j].item(), 0) * norm)
 
 
+def test_filters_of_other_clips_are_not_spread_over_these(generator) -> None:
+    a = maps(generator)
+    for shape in ((1, 3, 2, 3), (3, 2, 3), (2, 3, 3, 2)):
+        with pytest.raises(InputError, match="are not of maps"):
+            passed(torch.rand(shape), a)
+
+
 def neighbourhood_mean(shares: Tensor, i: int, j: int) -> float:
     height, width = shares.shape
     near = [

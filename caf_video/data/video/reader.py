@@ -82,6 +82,7 @@ class VideoReader:
         index = index_frames_folder(self.path) if of_folder else index_video(self.path)
         self._index = index if index.has_clock or fps is None else _at_rate(index, fps)
         self._reader = FramesFolderReader(index) if of_folder else self._open_reader()
+        self._closed = False
 
     def _open_reader(self) -> DecordReader | PyavReader:
         if self._asked == "pyav":
@@ -108,6 +109,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
+        self._closed = True
         self._reader.close()
 
     @property
@@ -178,6 +180,8 @@ class VideoReader:
             raise VideoError(f"{self.path} has {frames}, no frame {frame_index}")
 
     def _frame(self, frame_index: int) -> NDArray[np.uint8]:
+        if self._closed:
+            raise InputError(f"the reader of {self.path} is closed")
         try:
             return self._reader.frame(frame_index)
         except DecordGaveUp as error:

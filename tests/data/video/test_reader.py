@@ -167,6 +167,15 @@ def test_a_frame_that_is_not_there_is_named(numbered_video: NumberedVideo, index
             video.read([0, index])
 
 
+def test_a_closed_reader_says_so(numbered_video: NumberedVideo) -> None:
+    path = numbered_video("drive.mp4")
+    for reader in ("auto", "pyav"):
+        with VideoReader(path, reader=reader) as video:
+            video.read([3])
+        with pytest.raises(InputError, match=r"drive\.mp4 is closed"):
+            video.read([3])
+
+
 def test_the_description_of_a_video(numbered_video: NumberedVideo) -> None:
     info = probe_video(numbered_video("v.mp4", 20, fps=25))
     assert (info.frame_count, info.fps, info.height, info.width) == (20, 25.0, 48, 64)
