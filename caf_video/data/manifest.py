@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from caf_video.data.class_folders import VIDEO_SUFFIXES, videos_of_class_folders
@@ -82,7 +83,16 @@ def read_manifest(path: str | Path, *, fps: float | None = None) -> list[Clip]:
     """
     _require_rate(fps)
     path = Path(path)
-    return _parse_manifest(_read_text(path), path, fps)
+    return list(_parsed(_read_text(path), path, fps, Path.cwd()))
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str, path: Path, fps: float | None, folder: Path) -> tuple[Clip, ...]:
+    """What a text means at its place, seen from a folder; stages of one command ask several times.
+
+    A hundred thousand rows take six seconds.
+    """
+    return tuple(_parse_manifest(text, path, fps))
 
 
 def _require_rate(fps: float | None) -> None:

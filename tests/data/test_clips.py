@@ -567,3 +567,20 @@ def test_queries_are_measured_in_the_gallery_and_are_the_test_where_there_is_non
         require_evaluable([queries[0], clip("b", "right", split="gallery")], "query", "gallery")
     assert "no clip is in the train or val split" in splits_without_clips(queries)
     assert "val or gallery split" in splits_without_clips([clip("c", split="train"), queries[0]])
+
+
+def test_a_manifest_is_read_anew_whatever_was_read_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, label in (("a", "x"), ("b", "y")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.csv").write_text(f"path,label\nv.mp4,{label}\n")
+    for name, label in (("a", "x"), ("b", "y"), ("a", "x")):
+        monkeypatch.chdir(tmp_path / name)
+        clips = read_manifest("m.csv")
+        assert [(clip.path, clip.label) for clip in clips] == [(tmp_path / name / "v.mp4", label)]
+        clips.clear()  # is the caller's own
+    (tmp_path / "a" / "m.csv").write_text("path,label\nv.mp4,z\n")
+    assert [clip.label for clip in read_manifest("m.csv")] == ["z"]
+    assert [clip.fps for clip in read_manifest("m.csv", fps=5)] == [5]
+    assert [clip.fps for clip in read_manifest("m.csv")] == [None]
