@@ -42,6 +42,8 @@ def require_types(target: Callable[..., Any], given: Mapping[str, Any], section:
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(value, dict):  # which may describe anything
+        return True
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, one) for one in arguments)

@@ -18,7 +18,7 @@ NAN = float("nan")
         (int, [0, -3], [1.0, True, "1", None], "a whole number"),
         (float, [0, 0.5, float("inf")], [NAN, True, "0.5", None, [1.0]], "a number"),
         (bool, [True, False], [0, 1, "true", None], "true or false"),
-        (str, ["", "x"], [1, None, True], "text"),
+        (str, ["", "x", {"_target_": "a.b"}], [1, None, True], "text"),
         (int | None, [3, None], ["3", 1.5], "a whole number or null"),
         (Optional[float], [3, None], ["3"], "a number or null"),  # noqa: UP045
         (int | float, [1, 1.5], ["1"], "a number"),
@@ -27,7 +27,7 @@ NAN = float("nan")
         (list[int], [[1]], [[1.5], [1, None]], "a list"),
         (Path, ["x", 3, None], [], ""),  # others are left to what they are for
         (Any, [object(), None], [], ""),
-        (dict[str, int], [{"a": 1}, 3], [], ""),
+        (dict[str, int], [{"a": "b"}, 3], [], ""),
     ],
     ids=str,
 )
