@@ -54,7 +54,8 @@ class PageFolder:
         self.page = folder / "index.html"
         record = folder / FRAMES / RECORD
         require_ours(self.page, record)
-        there = sorted((folder / FRAMES).glob("*")) if (folder / FRAMES).is_dir() else []
+        # Hidden ones are what a process left, or leaves just now, that was writing.
+        there = sorted((folder / FRAMES).glob("[!.]*")) if (folder / FRAMES).is_dir() else []
         if there and not record.is_file():
             raise CafVideoError(
                 f"{folder / FRAMES} holds files that are not caf_video's: choose another --out"
@@ -63,7 +64,7 @@ class PageFolder:
         write_json(record, {"pictures of": command})
         for old in there:
             if old.suffix in PICTURES:
-                old.unlink()
+                old.unlink(missing_ok=True)
 
     def films(
         self, number: str, frames: np.ndarray, heats: Sequence[Heat], width: int
