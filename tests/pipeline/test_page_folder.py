@@ -6,6 +6,7 @@ import pytest
 
 from caf_video.errors import CafVideoError
 from caf_video.files import temporary_beside
+from caf_video.pipeline import page_folder
 from caf_video.pipeline.page_folder import PageFolder
 
 ENDED = "00000000.4294967295.0123abcd"  # another machine's process, whose files stay for a day
@@ -16,7 +17,7 @@ def test_what_an_ended_process_was_writing_stands_in_nobodys_way(
     tmp_path: Path, begun: bool
 ) -> None:
     if begun:
-        PageFolder(tmp_path, "caf-video report").done()
+        PageFolder(tmp_path, "caf-video report")
         (tmp_path / "frames" / "0a.jpg").write_bytes(b"old")
     (tmp_path / "frames").mkdir(exist_ok=True)
     left = tmp_path / "frames" / f".0b.{ENDED}.part.jpg"
@@ -29,10 +30,9 @@ def test_what_an_ended_process_was_writing_stands_in_nobodys_way(
 def test_a_picture_that_goes_while_it_is_cleared_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    PageFolder(tmp_path, "caf-video report").done()
+    PageFolder(tmp_path, "caf-video report")
     picture = tmp_path / "frames" / "0a.jpg"
     picture.write_bytes(b"old")
-    from caf_video.pipeline import page_folder
 
     def written(*_: object) -> None:
         picture.unlink()
