@@ -74,7 +74,7 @@ def _tell_store(found: "StoreStatus") -> None:
 def _tell_index(found: "IndexStatus", folder: Path) -> None:
     built = found.searched.built
     out.print(
-        f"{found.moments} moments of {found.videos} videos; {found.searched.kind}"
+        f"{found.moments} moments, {found.videos} videos; {found.searched.kind}"
         + (
             f", recall@1 {built.recall_at_1:.3f}, recall@10 {built.recall_at_10:.3f} when its "
             f"lists were built of {built.vectors}"

@@ -220,6 +220,12 @@ def test_the_page_of_a_search_is_not_replaced_by_that_of_the_results(tmp_path) -
     assert (tmp_path / "in" / "frames" / "000qa.jpg").is_file()
 
 
+def test_the_page_lies_beside_the_results_and_not_among_them(tmp_path) -> None:
+    write_study(study(), tmp_path)
+    with pytest.raises(InputError, match="has the results themselves: choose another --out"):
+        report(tmp_path, tmp_path)
+
+
 def test_a_folder_of_neither_says_in_a_line_what_it_may_be(tmp_path, capsys, monkeypatch) -> None:
     (tmp_path / "in").mkdir()
     command = ["caf-video", "report", str(tmp_path / "in"), "--out", str(tmp_path / "page")]

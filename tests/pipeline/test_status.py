@@ -44,22 +44,22 @@ def test_an_index_tells_its_moments_its_kind_and_whether_its_lists_are_of_them(
 ) -> None:
     index = MomentIndex.create(tmp_path / "i", open_run(known_run.folder))
     code, told = status(index.folder)
-    assert code == 1 and told.startswith("0 moments of 0 videos; flat") and "adds some" in told
+    assert code == 1 and told.startswith("0 moments, 0 videos; flat") and "adds some" in told
     index.add(windows(0, 500))
     index.add(windows(1, 300))
     index.add(windows(1, 310))  # of these 300 are there already
     assert status(index.folder) == (
-        0, "810 moments of 2 videos; flat, every moment is compared.\n"
+        0, "810 moments, 2 videos; flat, every moment is compared.\n"
     )  # fmt: skip
     built = make_searchable(index.folder, "ivf_sq8").built
     code, told = status(index.folder)
     assert code == 0 and told == (
-        f"810 moments of 2 videos; ivf_sq8, recall@1 {built.recall_at_1:.3f}, recall@10 "
+        f"810 moments, 2 videos; ivf_sq8, recall@1 {built.recall_at_1:.3f}, recall@10 "
         f"{built.recall_at_10:.3f} when its lists were built of 810.\n"
     )
     index.add(windows(2, 4))
     code, told = status(index.folder)
-    assert code == 1 and told.startswith("814 moments of 3 videos; ivf_sq8, ")
+    assert code == 1 and told.startswith("814 moments, 3 videos; ivf_sq8, ")
     assert "are not of these moments: run `caf-video index` again with --kind ivf_sq8" in told
     make_searchable(index.folder)
     assert status(index.folder)[0] == 0

@@ -81,6 +81,8 @@ def report_results(folder: Path, found: Sequence[FoundResult], out: Path) -> Rep
         )
     if any(one.kind == "search" and _same(one.path.parent, out) for one in found):
         raise InputError(f"{out} has the page of a search: choose another --out")
+    if _same(folder, out):  # the page is to be carried away without what it was made of
+        raise InputError(f"{out} has the results themselves: choose another --out")
     page_folder, room = PageFolder(out, COMMAND), Room(FILMS_BYTES)
     studies: list[StudyResult] = []
     searches: list[SearchResult] = []
