@@ -65,11 +65,11 @@ def _sweep(folder: Path) -> None:
                 continue
             here = written_by[1] == _machine()
             old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD
-            if old or (here and not _lives(int(written_by[2]))):
+            if old or (here and not lives(int(written_by[2]))):
                 os.unlink(entry.path)
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
     """Whether there is a process of this number; on Windows, where to ask would end it, True."""
     if os.name != "posix":
         return True

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from caf_video.errors import CafVideoError
+from caf_video.files import lives
 
 _MOST_MEMORY = 2**34  # bytes of address space, of which libraries reserve some at once
 _STARTER = "CAF_VIDEO_STARTED_BY"  # in the environment: the process that starts others
@@ -47,8 +48,8 @@ def ending_with_starter() -> Iterator[None]:
     would wait for it for half an hour.
     """
     starter = os.environ.get(_STARTER)
-    # On Windows a launcher may stand between the two.
-    if starter is not None and sys.platform != "win32":
+    # Where a launcher stands between the two, as it does on Windows, nobody is watched.
+    if starter is not None and sys.platform != "win32" and _is_ours(int(starter)):
         threading.Thread(target=_end_after, args=(int(starter),), daemon=True).start()
     os.environ[_STARTER] = str(os.getpid())
     try:
@@ -57,6 +58,10 @@ def ending_with_starter() -> Iterator[None]:
         del os.environ[_STARTER]
         if starter is not None:
             os.environ[_STARTER] = starter
+
+
+def _is_ours(starter: int) -> bool:
+    return os.getppid() == starter or not lives(starter)
 
 
 def _end_after(starter: int) -> None:

@@ -103,6 +103,18 @@ def test_a_process_ends_with_the_one_that_started_it_though_that_is_killed_befor
         time.sleep(0.1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there nobody is watched")
+def test_a_process_with_a_launcher_between_it_and_the_first_goes_on() -> None:
+    works = (
+        "import time\nfrom caf_video.processes import ending_with_starter\n"
+        "with ending_with_starter():\n    time.sleep(2)\nprint('done')\n"
+    )
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {works!r}])"
+    with ending_with_starter():
+        done = subprocess.run([sys.executable, "-c", launcher], capture_output=True, text=True)
+    assert done.stdout == "done\n"
+
+
 def test_a_process_that_nobody_inside_started_goes_on_and_leaves_its_environment_as_it_was() -> (
     None
 ):
