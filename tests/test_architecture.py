@@ -25,7 +25,7 @@ INWARD: dict[str, set[str]] = {
     "metric_learning": set(),
     "models": set(),
     "data": set(),
-    "data.events": {"data.csv_rows", "data.manifest"},
+    "data.events": {"data.columns", "data.csv_rows", "data.manifest"},
     "data.images": {"data.csv_rows", "data.manifest"},
     "data.video": set(),
     "synthetic": {"data"},

@@ -167,6 +167,10 @@ def check(
         f"{len(checked) - len(bad)} of {len(checked)} clips can be read; "
         f"their {len(frames)} videos have {sum(frames.values())} frames."
     )
+    unread = dict.fromkeys(name for one in checked for name, _ in one.clip.other)
+    if unread:
+        names = ", ".join(unread)
+        out.print(f"Columns that mean nothing here, and are kept: {names}", soft_wrap=True)
     if write is not None:
         out.print(f"Those that can: {write}", soft_wrap=True)
     if bad:

@@ -141,6 +141,11 @@ def resembles_a_column(name: str) -> bool:
     return plain == EITHER_PATH_OR_ID or bool(meaning_of(name)[0]) or _resembled(plain) is not None
 
 
+def has_word_of_time(name: str) -> bool:
+    """Whether a column's name has a word in it that says when something is."""
+    return any(word in _WORDS_OF_TIME for word in _words(_plain(name)))
+
+
 def _problems_of_others(
     header: Sequence[str], others: Sequence[tuple[int, str]], position: dict[str, int]
 ) -> Iterator[str]:
@@ -148,7 +153,7 @@ def _problems_of_others(
     for at, name in others:
         if not header[at]:
             continue
-        if any(word in _WORDS_OF_TIME for word in _words(_plain(name))):
+        if has_word_of_time(name):
             yield (
                 f"column {name!r} has a word of time in it and is not understood "
                 f"(understood are {TIME_SPELLINGS}): rename or remove it"

@@ -127,3 +127,12 @@ def test_the_command_says_what_the_list_holds_before_it_opens_a_clip(events: Pat
     assert "2 of 5 clips can be read" in text
     assert text.index("Features of") < text.index("drive@2-99: clip")
     assert "Lengths, shortest / median / longest: 1.00 / 1.00 / 1.00 s." in text
+
+
+def test_columns_that_nobody_reads_are_named(events: Path) -> None:
+    lines = events.read_text().splitlines()
+    told = [f"{line},{'debut [s]' if number == 0 else number}" for number, line in enumerate(lines)]
+    events.write_text("\n".join(told) + "\n")
+    done = CliRunner().invoke(app, ["check", str(events), "--fps", "10"])
+    text = " ".join(done.stdout.split())
+    assert "Columns that mean nothing here, and are kept: weather, debut [s]" in text

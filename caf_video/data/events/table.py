@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from caf_video.data.columns import has_word_of_time
 from caf_video.data.csv_rows import csv_rows
 from caf_video.data.events.events import (
     EventError,
@@ -60,8 +61,8 @@ def read_table(text: str, name: str, how: Reading) -> EventList:
         how: Its columns, unit, fps and first_frame (0 unless given) say what the header does not.
 
     Raises:
-        EventError: A column is missing or may be two, a time has no unit or is no number; names
-            file and line.
+        EventError: A column is missing or may be two, a time has no unit, is no number, or may be
+            in a column that is not understood; names file and line.
     """
     header_line = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=header_line.count)
@@ -70,6 +71,7 @@ def read_table(text: str, name: str, how: Reading) -> EventList:
     columns = _columns(header, how.columns, f"{name} line {line}")
     kinetics = "youtube_id" in header
     found = EventList()
+    seen: dict[str, int] = {}
     for line, cells in rows:
         place = f"{name} line {line}"
         if len(cells) != len(header):
@@ -83,6 +85,13 @@ def read_table(text: str, name: str, how: Reading) -> EventList:
                 times[role] = _seconds(row[role], unit, how, column, length=role == "duration")
         if not row["path"]:
             raise EventError(f"{place}: {header[columns['path'].position]} is empty")
+        if not times and len(header) > len(columns) and row["path"] in seen:
+            raise EventError(
+                f"{place}: {row['path']} is on line {seen[row['path']]}, too, and no column is "
+                f"known to be a time (it has {', '.join(header)}): say which with --columns "
+                "start=COLUMN,end=COLUMN, or leave columns that mean nothing out"
+            )
+        seen.setdefault(row["path"], line)
         if any(time is None for time in times.values()):
             found.skipped["no time"] += 1
             continue
@@ -157,6 +166,15 @@ def _columns(header: Sequence[str], given: Mapping[str, str], place: str) -> dic
             f"{place}: there is an end, but no column is known to be the start (it has {there}): "
             "say which with --columns start=COLUMN"
         )
+    timed = "start" in columns and bool({"end", "duration"} & columns.keys())
+    used = {column.position for column in columns.values()}
+    for position, column in enumerate(header):
+        if not timed and position not in used and has_word_of_time(column):
+            role = "end" if "start" in columns else "start"
+            raise EventError(
+                f"{place}: column {column!r} has a word of time in it and is not understood: say "
+                f"what it is with --columns {role}={column}, or leave it out"
+            )
     return columns
 
 

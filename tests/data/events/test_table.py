@@ -121,6 +121,39 @@ def test_what_cannot_be_read_is_told_by_line(text: str, columns: str, told: str)
     assert str(raised.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("header", "columns", "told"),
+    [
+        ("video;t0;t1;behavior", "", "'t0' has a word of time .* --columns start=t0"),
+        ("video;Time;x;behavior", "", "'Time' has a word of time"),
+        ("video;start;t1;behavior", "", "'t1' has a word of time .* --columns end=t1"),
+        ("video;debut;fin;behavior", "", "line 3: a.mp4 is on line 2, too, and no column"),
+        ("video;t0;t1;behavior", "start=t0,end=t1", ""),
+        ("video;start;length;behavior", "", ""),
+        ("video;start;fin;behavior", "", ""),  # points in time: each lasts to the video's end
+    ],
+)
+def test_times_under_names_that_nobody_knows_do_not_become_whole_videos(
+    header: str, columns: str, told: str
+) -> None:
+    text = f"{header}\na.mp4;0,5;0,9;turn\na.mp4;1,0;1,9;turn\n"
+    how = Reading(columns=parse_columns(columns), unit="s")
+    if told:
+        with pytest.raises(EventError, match=told):
+            read_table(text, "events.csv", how)
+    else:
+        starts = [event.start_seconds for event in read_table(text, "events.csv", how).events]
+        assert starts == [0.5, 1.0]
+
+
+def test_two_labels_of_a_whole_video_need_no_time() -> None:
+    found = read_table("video,label\na.mp4,turn\na.mp4,rain\n", "events.csv", Reading())
+    assert [(event.label, event.end_seconds) for event in found.events] == [
+        ("turn", None),
+        ("rain", None),
+    ]
+
+
 def test_columns_are_said_as_name_is_column() -> None:
     said = "path=video, start=t0,end=t1,label=my behavior"
     wanted = {"path": "video", "start": "t0", "end": "t1", "label": "my behavior"}
