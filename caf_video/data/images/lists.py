@@ -3,6 +3,7 @@
 import math
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,13 @@ from caf_video.reading import file_bytes, text_of
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 TABLE_HELP = f"image,label, and if you like split and {','.join(BOX_COLUMNS)}"
+# What columns are called that say where an object is, or of which split an image is, elsewhere: to
+# leave one aside would be to lose it. In lower case, without what is between words.
+_LIKE_CORNERS = re.compile(
+    r"(min|max)[xy]|[xy](min|max|0|1|2)|b(ounding)?b(ox|oxes).*|box(es)?|bndbox"
+)
+_LIKE_A_BOX_TOGETHER = ({"x", "y"}, {"left", "top"})
+_LIKE_A_SPLIT = frozenset({"split", "splits", "subset", "partition", "fold"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def read_table(path: Path) -> list[TableImage]:
     """A CSV table with the columns image, label, split? and x1, y1, x2, y2?, a row a box.
 
     Rows of one image need not stand together, but agree in label and split. Columns of other names
-    are left alone.
+    are left alone, unless they seem to be boxes or splits under another.
 
     Raises:
         ImageSetError: Names the file and line, and what is wrong with it.
@@ -122,6 +130,12 @@ def read_table(path: Path) -> list[TableImage]:
         images[key] = _merged(images[key], row, place) if key in images else row
     if not images:
         raise ImageSetError(f"{path} lists no image")
+    corners = [corner for image in images.values() for box in image.boxes for corner in box]
+    if corners and all(0 <= corner <= 1 for corner in corners):
+        raise ImageSetError(
+            f"{path.name}: all boxes lie between 0 and 1: corners are in pixels, not in shares of "
+            "the image's sides"
+        )
     return list(images.values())
 
 
@@ -145,10 +159,28 @@ def _require_columns(header: Sequence[str], place: str) -> bool:
             raise ImageSetError(
                 f"{place}: no column {column!r}: it has {there}, wanted {TABLE_HELP}"
             )
+    _require_nothing_lost(header, place)
     missing = [column for column in BOX_COLUMNS if column not in header]
     if missing and len(missing) < len(BOX_COLUMNS):
         raise ImageSetError(f"{place}: a box needs the column {missing[0]!r}, too")
     return not missing
+
+
+def _require_nothing_lost(header: Sequence[str], place: str) -> None:
+    others = [column for column in header if column not in (*BOX_COLUMNS, "split")]
+    plain = {column: re.sub(r"[\W_]+", "", column.casefold()) for column in others}
+    together: set[str] = set()
+    for pair in _LIKE_A_BOX_TOGETHER:
+        if pair <= set(plain.values()):
+            together |= pair
+    for column, name in plain.items():
+        if name in together or _LIKE_CORNERS.fullmatch(name):
+            raise ImageSetError(
+                f"{place}: column {column!r} seems to say where an object is: boxes are "
+                f"{','.join(BOX_COLUMNS)}, corners in pixels; name them so, or leave it out"
+            )
+        if name in _LIKE_A_SPLIT:
+            raise ImageSetError(f"{place}: column {column!r}: a split is called 'split'")
 
 
 def _table_row(row: dict[str, str], with_boxes: bool, line: int, place: str) -> TableImage:

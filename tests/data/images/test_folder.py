@@ -173,6 +173,15 @@ def test_zero_shot_needs_classes_that_were_not_trained_on(tmp_path: Path) -> Non
         read_image_set("folder", tmp_path, protocol="zero_shot")
 
 
+def test_other_columns_and_one_small_box_are_left_alone(tmp_path: Path) -> None:
+    folder_with(tmp_path, "image,label,width,height,x,maximum\na.png,x,9,9,1,2\n")
+    (image,) = read_image_set("folder", tmp_path).images
+    assert image.boxes == ()
+    folder_with(tmp_path, "image,label,x1,y1,x2,y2\na.png,x,0,0,1,1\na.png,x,0,0,2,2\n")
+    (image,) = read_image_set("folder", tmp_path).images
+    assert image.boxes == ((0, 0, 1, 1), (0, 0, 2, 2))
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -181,6 +190,18 @@ def test_zero_shot_needs_classes_that_were_not_trained_on(tmp_path: Path) -> Non
         ("file,label\n", "line 1: no column 'image': it has file,label"),
         ("image,label,label\n", "line 1: two columns are named 'label'"),
         ("image,label,x1,y1,x2\n", "line 1: a box needs the column 'y2', too"),
+        ("image,label,xmin,ymin,xmax,ymax\n", "line 1: column 'xmin' seems to say where an object"),
+        ("image,label,X1,Y1,X2,Y2\n", "line 1: column 'X1' seems to say where"),
+        ("image,label,x,y,width,height\n", "line 1: column 'x' seems to say where"),
+        ("image,label,Left,Top,w,h\n", "line 1: column 'Left' seems to say where"),
+        ("image,label,bounding box\n", "line 1: column 'bounding box' seems to say where"),
+        ("image,label,bbox_x\n", "line 1: column 'bbox_x' seems to say where"),
+        ("image,label,Split\n", "line 1: column 'Split': a split is called 'split'"),
+        ("image,label,subset\n", "line 1: column 'subset': a split is called 'split'"),
+        (
+            "image,label,x1,y1,x2,y2\na.png,x,0.1,0,0.5,1\nb.png,x,,,,\n",
+            "all boxes lie between 0 and 1: corners are in pixels",
+        ),
         ("image,label\n", "lists no image"),
         ("image,label\na.png\n", "line 2: 1 cells, but the header has 2"),
         ("image,label\n\na.png,\n", "line 3: label is empty"),
