@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from caf_video.data.class_folders import VIDEO_SUFFIXES, videos_of_class_folders
-from caf_video.data.clip import GALLERY, QUERY, SPLITS, Clip, ManifestError
+from caf_video.data.clip import GALLERY, QUERY, SPLIT_OF_NAME, SPLITS, Clip, ManifestError
 from caf_video.data.clip_row import WHOLE_VIDEOS, Row, relative_path, with_made_ids
 from caf_video.data.columns import COLUMNS, FPS_COLUMN, Columns, resembles_a_column, understand
 from caf_video.data.csv_rows import csv_rows
@@ -223,6 +223,13 @@ def _parse_manifest(text: str, source: Path, fps: float | None) -> list[Clip]:
         for at, name in columns.others
         if header[at] or any(cells[at] for _, cells in numbered)
     ]
+    for at, name in kept if "split" not in columns.position else ():
+        held = {cells[at].casefold() for _, cells in numbered} - {""}
+        if held and held <= SPLIT_OF_NAME.keys():
+            raise ManifestError(
+                f"{source.name}: column {name!r} holds names of splits ({', '.join(sorted(held))}) "
+                "and is not understood: call it split, or leave it out"
+            )
     clips = []
     for place, cells in numbered:
         row = Row({meaning: cells[at] for meaning, at in columns.position.items()}, columns, place)

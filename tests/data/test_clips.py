@@ -584,3 +584,27 @@ def test_a_manifest_is_read_anew_whatever_was_read_before(
     assert [clip.label for clip in read_manifest("m.csv")] == ["z"]
     assert [clip.fps for clip in read_manifest("m.csv", fps=5)] == [5]
     assert [clip.fps for clip in read_manifest("m.csv")] == [None]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "path,label,set\na.mp4,x,train\nb.mp4,x,Test\n",
+            r"'set' holds names of splits \(test",
+        ),
+        ("path,label,fold\na.mp4,x,\nb.mp4,x,val\n", r"'fold' holds names of splits \(val\)"),
+        ("path,label,fold\na.mp4,x,1\nb.mp4,x,val\n", ""),
+        ("path,label,fold\na.mp4,x,\nb.mp4,x,\n", ""),
+        ("path,label,split,old\na.mp4,x,val,train\nb.mp4,x,test,train\n", ""),
+    ],
+)
+def test_a_split_under_another_name_is_not_left_aside(
+    tmp_path: Path, table: str, told: str
+) -> None:
+    (tmp_path / "m.csv").write_text(table)
+    if told:
+        with pytest.raises(ManifestError, match=told):
+            read_manifest(tmp_path / "m.csv")
+    else:
+        assert len(read_manifest(tmp_path / "m.csv")) == 2
