@@ -1,5 +1,6 @@
 """A run and its features, opened: where evaluation, explanation and search begin."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +81,12 @@ def clips_of(run: ClipRun, store: ClipStore, split: str) -> SplitClips:
     listed = read_manifest(store.manifest_path)
     clips = [clip for clip in listed if clip.split == split]
     if not clips:
-        raise InputError(f"no clip of {store.manifest_path} is in the split {split!r}")
+        there = Counter(clip.split or "none" for clip in listed)
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(there.items()))
+        raise InputError(
+            f"no clip of {store.manifest_path} is in the split {split!r}: by split there are "
+            f"{counts}"
+        )
     if split == "train" or run.training_clips is None:
         return SplitClips(clips, [], checked=run.training_clips is not None)
     learned = TrainingTimes(run.training_clips, listed)

@@ -179,5 +179,8 @@ def test_a_run_that_may_only_be_read_is_embedded_with_a_warning(make_known_run) 
 
 
 def test_a_split_without_clips_is_an_error(known_run) -> None:
-    with pytest.raises(InputError, match=r"manifest\.csv is in the split 'val'"):
+    with pytest.raises(
+        InputError,
+        match=r"manifest\.csv is in the split 'val': by split there are test 7, train 6$",
+    ):
         embedded(known_run, "val")
