@@ -170,6 +170,9 @@ def _report(imported: "Imported") -> None:
     out.print(f"{len(imported.clips)} clips of {len(videos)} videos.", highlight=False)
     for reason, count in imported.skipped.most_common():
         out.print(f"Skipped, {reason}: {count}", highlight=False, soft_wrap=True)
+    if imported.unread:
+        names = ", ".join(imported.unread)
+        out.print(f"Columns that nothing reads: {names}", highlight=False, soft_wrap=True)
     if imported.missing:
         out.print(
             f"Videos not found: {len(imported.missing)}, with "

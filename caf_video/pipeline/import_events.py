@@ -1,6 +1,7 @@
 """events of an annotation tool and a folder of videos ─► manifest."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ class Imported:
         clips: Those written.
         skipped: How many events were left out, by reason.
         missing: How many events, or annotated sessions, of each video that was not found.
+        unread: Columns of a table that nothing reads.
     """
 
     clips: list[Clip]
     skipped: Counter[str]
     missing: Counter[str]
+    unread: Sequence[str] = ()
 
 
 def import_events(
@@ -45,7 +48,7 @@ def import_events(
     events = read_events(source, how, format=format)
     found = clips_of(events.events, VideoFolder(videos))
     skipped = events.skipped + Counter({"there twice": found.repeated})
-    imported = Imported(found.clips, skipped, found.missing)
+    imported = Imported(found.clips, skipped, found.missing, events.unread)
     write_imported(imported, out, source=source, videos=videos)
     return imported
 

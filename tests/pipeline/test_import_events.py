@@ -217,3 +217,12 @@ def test_the_command_counts_what_it_kept_and_what_it_did_not(tmp_path, videos, c
     assert "Skipped, ends when it begins, or before: 1" in told
     assert "Videos not found: 1, with 1 events: night drive.mp4" in told
     assert re.search(r"U-turn\W+1\b", told) and len(read_manifest(out)) == 2
+
+
+def test_the_command_names_columns_that_nothing_reads(tmp_path, videos, capsys) -> None:
+    source = tmp_path / "events.csv"
+    source.write_text("video;start_s;fin [s];label\ndrive1.mp4;1;2;turn\n")
+    with pytest.raises(SystemExit) as ended:
+        app(["import", str(source), "--videos", str(videos), "--out", str(tmp_path / "m.csv")])
+    assert ended.value.code == 0
+    assert "Columns that nothing reads: fin [s]" in capsys.readouterr().out

@@ -50,10 +50,11 @@ class Event:
 
 @dataclass
 class EventList:
-    """The events of a file, and how many were skipped, by reason."""
+    """The events of a file, how many were skipped, by reason, and columns that nothing reads."""
 
     events: list[Event] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
 
     def add(self, video: str, label: str, start: float, end: float | None, **more: Any) -> None:
         """Keep an event, its times in seconds, or count why it is none."""
@@ -72,9 +73,10 @@ class EventList:
             self.events.append(Event(video, label, milliseconds(start), ending, **more))
 
     def take(self, other: "EventList") -> None:
-        """Add the events of another file and what was skipped there."""
+        """Add the events of another file and what was skipped or not read there."""
         self.events += other.events
         self.skipped += other.skipped
+        self.unread += [name for name in other.unread if name not in self.unread]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ def read_table(text: str, name: str, how: Reading) -> EventList:
     line, header = next(rows, (1, []))
     columns = _columns(header, how.columns, f"{name} line {line}")
     kinetics = "youtube_id" in header
-    found = EventList()
+    read = {column.position for column in columns.values()}
+    found = EventList(unread=[name for at, name in enumerate(header) if name and at not in read])
     seen: dict[str, int] = {}
     for line, cells in rows:
         place = f"{name} line {line}"

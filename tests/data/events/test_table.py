@@ -146,6 +146,14 @@ def test_times_under_names_that_nobody_knows_do_not_become_whole_videos(
         assert starts == [0.5, 1.0]
 
 
+def test_columns_that_nothing_reads_are_kept_in_mind() -> None:
+    text = "video;start_s;fin;behavior;;who\na.mp4;0,5;0,9;turn;;me\n"
+    assert read_table(text, "events.csv", Reading()).unread == ["fin", "who"]
+    both = read_table(text, "events.csv", Reading())
+    both.take(read_table("video;fin;behavior;x\na.mp4;1;turn;2\n", "more.csv", Reading()))
+    assert both.unread == ["fin", "who", "x"]
+
+
 def test_two_labels_of_a_whole_video_need_no_time() -> None:
     found = read_table("video,label\na.mp4,turn\na.mp4,rain\n", "events.csv", Reading())
     assert [(event.label, event.end_seconds) for event in found.events] == [
