@@ -218,7 +218,7 @@ def test_maps_can_be_stored_where_all_of_them_are_finite_in_half_precision(dtype
     for value in (0.0, 65504.0, 65519.0, 65519.99, 65520.0, 65521.0, 1e9, np.inf, np.nan):
         for signed in (value, -value):
             maps = torch.zeros(10, 100, dtype=dtype)
-            maps.view(-1)[at] = signed
+            maps.view(-1)[at] = torch.tensor(signed).to(dtype)
             assert (unstorable(maps) == "") == bool(maps.to(torch.float16).isfinite().all())
 
 
