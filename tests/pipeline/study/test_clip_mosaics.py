@@ -108,6 +108,29 @@ def test_a_clip_unlike_the_rest_is_found_and_every_figure_is_that_of_the_method(
     assert 0 < dark < 9
 
 
+class Ramps:
+    """Readers of clips that are brighter to the right."""
+
+    def __init__(self, path, *, fps) -> None: ...
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None: ...
+
+    def read(self, frame_indices):
+        ramp = np.arange(128, dtype=np.uint8)[None, None, :, None]
+        return np.broadcast_to(ramp, (len(frame_indices), 64, 128, 3)).copy()
+
+
+def test_the_query_of_a_clip_is_not_mirrored(run, monkeypatch) -> None:
+    monkeypatch.setattr(stage, "VideoReader", Ramps)
+    found = heat_of_clip_mosaics(run, count=3, shown=3)
+    for mosaic, _ in found.shown:
+        assert (np.diff(mosaic.query[0, 30, :, 0].astype(int)) >= 0).all()
+        assert mosaic.query[0, 30, -1, 0] > mosaic.query[0, 30, 0, 0] + 90
+
+
 def is_darkest(mosaic: Mosaic) -> bool:
     return mosaic.places[mosaic.quarter] == DARKEST
 

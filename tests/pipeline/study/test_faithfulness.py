@@ -262,6 +262,19 @@ def test_pictures_query_one_another_by_the_angle_of_the_pooled_map(
     assert all(heat.min() >= 0 and heat.shape == (8, 1, 7, 7) for heat in queries.heat.values())
 
 
+def test_a_picture_is_asked_about_its_nearest_other_and_not_about_itself(
+    pictures: Path, backbone: Backbone
+) -> None:
+    images = read_image_set("folder", pictures)
+    queries = picture_queries(of_backbone(backbone), images.images, images.label_names)
+    raw = queries.head(queries.maps)
+    for row in range(len(raw)):
+        angles = torch.cosine_similarity(raw[row][None], raw, dim=1)
+        angles[row] = -2
+        torch.testing.assert_close(queries.neighbours[row], raw[angles.argmax()])
+        assert not torch.equal(queries.neighbours[row], raw[row])
+
+
 def test_clips_query_the_whole_split(known_run) -> None:
     run = open_run(known_run.folder)
     queries = clip_queries(run, count=3)
